@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# FAISS=gpu installs faiss-gpu in place of faiss-cpu (never both).
+FAISS ?= cpu
+
+.PHONY: repro test lint clean help
+
+help:
+	@echo "make repro   install into .venv and run the pipeline on the params in params.yaml"
+	@echo "make test    the same environment with the test extras, then pytest"
+	@echo "make lint    ruff"
+	@echo "make clean   remove .venv (models, data and the DVC cache stay)"
+
+repro: $(VENV)/.installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@$(BIN)/sepp summary
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or later is needed: make PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	SEPP_FAISS=$(FAISS) $(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	SEPP_FAISS=$(FAISS) $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,15 @@
+"""Semantic positive pairs for self-supervised learning, as a DVC pipeline.
+
+A module of this package is a DVC stage of the same name (`cli` is the `sepp` command); a folder is
+library code.
+
+    source        lists the files of an external data set, so that a change in them is noticed
+    prepare       data set                -> data/manifest.parquet, data/images.npy
+    sampler       training images         -> models/sampler
+    embed         K images, sampler       -> data/embeddings.parquet
+    mine          embeddings              -> data/pairs.parquet
+    combine       manifest, pairs         -> data/combined/<arm>-<seed>.parquet
+    pretrain      combined rows, images   -> models/<arm>-<seed>
+    linear_eval   encoder                 -> reports/metrics/linear_eval/<arm>-<seed>.json
+    report        all of the above        -> reports/summary.json, reports/index.html
+"""

@@ -1,0 +1,196 @@
+"""The `sepp` command: runs a stage, writes a preset, looks after the checkout."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from stages.common import artifacts, env
+from stages.common.command import command
+from stages.common.errors import SeppError
+from stages.common.params import load_all, plugins
+
+STAGES = (
+    "source",
+    "prepare",
+    "sampler",
+    "embed",
+    "mine",
+    "combine",
+    "pretrain",
+    "linear_eval",
+    "report",
+)
+PRESETS = Path(__file__).parent / "presets"
+
+
+class Commands(click.Group):
+    """Stages beside the commands below; a stage's module, and torch, load only when it is run."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*STAGES, *super().list_commands(context)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in STAGES:
+            return importlib.import_module(f"stages.{name}").main
+        return super().get_command(context, name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Stages (dvc repro runs them in this order)"):
+            formatter.write_dl([(name, _summary(name)) for name in STAGES])
+        own = [(n, self.commands[n].get_short_help_str(80)) for n in self.commands]
+        with formatter.section("Commands"):
+            formatter.write_dl(own)
+        with formatter.section("Environment variables (the machine, never the result)"):
+            formatter.write_dl(list(env.VARIABLES.items()))
+
+
+def _summary(stage: str) -> str:
+    """First line of a stage's docstring, read without importing it."""
+    source = Path(__file__).with_name(f"{stage}.py").read_text()
+    return source.split('"""')[1].strip().split("\n\n")[0].replace("\n", " ").split(". ")[0]
+
+
+@click.group(cls=Commands, context_settings={"max_content_width": 100})
+def main() -> None:
+    """Semantic positive pairs for self-supervised learning.
+
+    \b
+    dvc repro                             the whole pipeline; only what changed runs
+    dvc exp run -S sepp.min=0.96          an experiment with another threshold
+    dvc metrics diff                      old and new numbers side by side
+    sepp preset cifar10                   another data set and its recipe
+    """
+
+
+@main.add_command
+@command
+@click.argument("name", type=click.Choice(sorted(f.stem for f in PRESETS.glob("*.yaml"))))
+@click.option(
+    "--data", type=click.Choice(plugins("datasets")), help="Use the recipe on another data set."
+)
+@click.option("--force", is_flag=True, help="Replace a params.yaml that git has not recorded.")
+def preset(name: str, data: str | None, force: bool) -> None:
+    """Write the recipe NAME to params.yaml.
+
+    `--data imagefolder` or `--data parquet` takes the recipe for your own images in
+    SEPP_DATA_ROOT. An edited params.yaml that is not committed is kept, unless --force is given.
+    """
+    target = Path("params.yaml")
+    known = {f.read_text() for f in PRESETS.glob("*.yaml")}
+    if target.exists() and not force and target.read_text() not in known and _uncommitted(target):
+        raise SeppError(
+            "params.yaml: has changes that git has not recorded; commit them, or use --force"
+        )
+    text = (PRESETS / f"{name}.yaml").read_text()
+    if data:
+        watch = "" if data == "digits" else data
+        text = re.sub(r"(?m)^  name: \w+", f"  name: {data}", text, count=1)
+        text = re.sub(r"(?m)^  watch: \[\w*\]", f"  watch: [{watch}]", text, count=1)
+    with artifacts.atomic(target) as partial:
+        partial.write_text(text)
+    click.echo(
+        f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
+    )
+
+
+def _uncommitted(path: Path) -> bool:
+    status = subprocess.run(
+        ["git", "status", "--porcelain", "--", str(path)], capture_output=True, text=True
+    )
+    return status.returncode != 0 or bool(status.stdout.strip())
+
+
+@main.add_command
+@command
+def summary() -> None:
+    """Print the results as a small table: pairs, top-1 per arm, where the report is."""
+    from stages.reporting.table import print_summary
+
+    summary_file = Path("reports/summary.json")
+    print_summary(artifacts.read_json(summary_file, "report"), Path("reports/index.html"))
+
+
+@main.add_command
+@command
+def doctor() -> None:
+    """Look for what commonly goes wrong in an installation or a checkout; exit 1 if anything does.
+
+    Finds two FAISS wheels in one environment, a detached HEAD left by a killed `dvc exp run`, a
+    data root that is not there, and unfinished trainings.
+    """
+    problems = [line for check in (_faiss, _head, _data) for line in check()]
+    for line in problems:
+        click.echo(f"problem: {line}")
+    for state in _states():
+        click.echo(
+            f"note: unfinished training in {state}; dvc repro resumes it if its params stand"
+        )
+    if problems:
+        raise SeppError(f"{len(problems)} problem(s) found")
+    click.echo("no problems found")
+
+
+def _faiss() -> list[str]:
+    wheels = [n for n in ("faiss-cpu", "faiss-gpu") if _installed(n)]
+    if len(wheels) == 2:
+        return [
+            "faiss-cpu and faiss-gpu are both installed and overwrite each other: "
+            "pip uninstall -y faiss-cpu faiss-gpu, then `pip install -e .` "
+            "(SEPP_FAISS=gpu for the GPU wheel)"
+        ]
+    if not wheels and importlib.util.find_spec("faiss") is None:
+        return ["faiss is not installed: pip install -e ."]
+    return []
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _head() -> list[str]:
+    head = subprocess.run(["git", "symbolic-ref", "-q", "HEAD"], capture_output=True)
+    inside = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True)
+    if inside.returncode == 0 and head.returncode != 0:
+        return [
+            "git HEAD is detached, as a killed `dvc exp run` leaves it: "
+            "`git checkout <your branch>` brings you back"
+        ]
+    return []
+
+
+def _data() -> list[str]:
+    name = load_all(Path("params.yaml")).data.name
+    if name != "digits" and not env.data_root().is_dir():
+        return [
+            f"data.name is {name}, but {env.data_root()} is no folder: "
+            "set SEPP_DATA_ROOT to where the images are"
+        ]
+    return []
+
+
+def _states() -> list[Path]:
+    return sorted(f.parent for f in env.state_dir().glob("*/*/last.ckpt"))
+
+
+@main.add_command
+@command
+def clean_state() -> None:
+    """Remove the states of all unfinished trainings; they will start from their first epoch."""
+    states = _states()
+    artifacts.remove(env.state_dir())
+    click.echo(f"removed {len(states)} unfinished training(s) from {env.state_dir()}")
+
+
+if __name__ == "__main__":
+    main()

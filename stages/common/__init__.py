@@ -1,0 +1,1 @@
+"""What every stage shares. Nothing in here imports torch."""

@@ -1,0 +1,82 @@
+"""Every environment variable that is read, in one place.
+
+They hold what belongs to a machine and not to an experiment: none of them changes a result (up to
+floating point), so none is a parameter, and another machine does not invalidate the cache.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from stages.common.errors import SeppError
+
+VARIABLES = {
+    "SEPP_DATA_ROOT": "folder of the images (default: data/raw in the repository)",
+    "SEPP_STATE_DIR": "folder of unfinished trainings (default: .state in the repository)",
+    "SEPP_ACCELERATOR": "auto, cpu, gpu, mps … as Lightning names them (default: auto)",
+    "SEPP_DEVICES": "devices per node: a count or auto (default: 1)",
+    "SEPP_NODES": "number of nodes (default: 1)",
+    "SEPP_WORKERS": "processes that load and decode images (default: number of cores, at most 8)",
+    "SEPP_CHECKPOINT_SECONDS": "least time between two checkpoints of a training (default: 60)",
+    "SEPP_LOG_SECONDS": "time between two progress lines where there is no terminal (default: 30)",
+}
+
+
+def _number(name: str, default: float, least: float) -> float:
+    text = os.environ.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not value >= least:
+        raise SeppError(f"environment: {name}={text}: not a number of at least {least:g}")
+    return value
+
+
+def repository() -> Path:
+    """Root of the user's checkout. DVC names it even inside ``dvc exp run --temp`` copies."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def data_root() -> Path:
+    root = Path(os.environ.get("SEPP_DATA_ROOT") or "data/raw").expanduser()
+    return root if root.is_absolute() else repository() / root
+
+
+def state_dir() -> Path:
+    state = Path(os.environ.get("SEPP_STATE_DIR") or ".state").expanduser()
+    return state if state.is_absolute() else repository() / state
+
+
+def accelerator() -> str:
+    return os.environ.get("SEPP_ACCELERATOR") or "auto"
+
+
+def devices() -> int | str:
+    text = os.environ.get("SEPP_DEVICES") or "1"
+    return text if text == "auto" else int(_number("SEPP_DEVICES", 1, 1))
+
+
+def nodes() -> int:
+    return int(_number("SEPP_NODES", 1, 1))
+
+
+def workers() -> int:
+    return int(_number("SEPP_WORKERS", min(os.cpu_count() or 1, 8), 0))
+
+
+def checkpoint_seconds() -> float:
+    return _number("SEPP_CHECKPOINT_SECONDS", 60, 0)
+
+
+def log_seconds() -> float:
+    return _number("SEPP_LOG_SECONDS", 30, 0)
+
+
+def rank() -> int:
+    """Rank of this process in a distributed run by torchrun, Slurm or Lightning; else 0."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if os.environ.get(name):
+            return int(os.environ[name])
+    return 0

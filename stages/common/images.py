@@ -1,0 +1,76 @@
+"""The prepared images, read by id, however prepare stored them. Never imports torch."""
+
+from __future__ import annotations
+
+import io
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stages.common import artifacts, env
+from stages.common.errors import ArtifactError, DataError
+
+
+class ImageStore:
+    """Labels and images of a manifest. Cheap to copy into loader workers: files open on first use.
+
+    Attributes:
+        ids: (N,) int64, 0…N-1.
+        splits: (N,) str, train | labelled | test.
+        labels: (N,) int32, -1 = none.
+        classes: names of the classes, or None.
+    """
+
+    def __init__(self, manifest: Path, images: Path, root: Path | None = None) -> None:
+        table = artifacts.read_parquet(manifest, artifacts.MANIFEST, "prepare")
+        self.images = images
+        self.root = root
+        self.ids = table["id"].to_numpy()
+        self.splits = np.asarray(table["split"].to_pylist(), dtype=object)
+        self.labels = table["label"].to_numpy()
+        self.classes: list[str] | None = artifacts.metadata(table).get("classes")
+        self._offsets, self._lengths = table["offset"].to_numpy(), table["length"].to_numpy()
+        self._paths = table["path"].to_pylist() if table["path"].null_count < len(table) else None
+        if not images.exists():
+            raise ArtifactError(images, "is missing", "prepare")
+
+    def __getstate__(self) -> dict:
+        """Without the memory-map, which a process opens for itself."""
+        return {k: v for k, v in vars(self).items() if k != "_file"}
+
+    @cached_property
+    def _file(self) -> np.ndarray:
+        return np.load(self.images, mmap_mode="r")
+
+    @property
+    def packed(self) -> np.ndarray | None:
+        """(N, H, W, 3) uint8, memory-mapped, row = id; None where images are not held decoded."""
+        return self._file if self._file.ndim == 4 else None
+
+    def select(self, split: str) -> np.ndarray:
+        """(M,) int64 ids of a split, ascending."""
+        return self.ids[self.splits == split]
+
+    def read(self, id: int) -> Image.Image:
+        """The image in RGB. Raises DataError naming a file that is gone or does not decode."""
+        if self.packed is not None:
+            return Image.fromarray(self.packed[id])
+        if self._paths is None:
+            start = self._offsets[id]
+            source, name = io.BytesIO(self._file[start : start + self._lengths[id]]), f"image {id}"
+        else:
+            source = name = (self.root or env.data_root()) / self._paths[id]
+        try:
+            with Image.open(source) as image:
+                return image.convert("RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{name}: no longer reads ({reason}); put it back, or run `dvc repro prepare`"
+            ) from None
+
+    def pixels(self, id: int) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self.packed[id] if self.packed is not None else np.asarray(self.read(id))

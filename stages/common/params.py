@@ -1,0 +1,287 @@
+"""params.yaml as types: every section, its defaults' meaning, and its checks.
+
+The whole file is checked whenever any stage starts, so that a typing error in `linear_eval` does
+not wait for a long training to end; a stage then sees only the leaves that it declares, which are
+the ones its dvc.yaml entry lists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from stages.common.errors import ParamError
+
+STAGES = Path(__file__).resolve().parent.parent
+Arm = Literal["vanilla", "sepp", "duplicate", "random", "oracle"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def plugins(folder: str) -> list[str]:
+    """Names of what can be chosen in `stages/<folder>`: one file each, nothing to register."""
+    return sorted(f.stem for f in (STAGES / folder).glob("*.py") if not f.stem.startswith("_"))
+
+
+def _choice(kind: str, names: list[str], name: str) -> str:
+    if name not in names:
+        raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(names)}")
+    return name
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
+
+
+class Data(Section):
+    name: str  # a file of stages/datasets
+    watch: list[str]  # [name] for a data set outside the repository: listed anew at every repro
+    limit: Annotated[int, Field(ge=2)] | None  # train on so many images, drawn at random
+    skip_broken: bool  # leave out images that do not decode, and count them; else stop
+    pack_gib: Annotated[float, Field(ge=0)]  # equal-sized images up to this total are held decoded
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _choice("data set", plugins("datasets"), name)
+
+    @model_validator(mode="after")
+    def _watched(self) -> Data:
+        expected = [] if self.name == "digits" else [self.name]
+        if self.watch != expected:
+            raise ValueError(
+                f"data.watch is {self.watch}, but goes with data.name: set it to {expected}"
+            )
+        return self
+
+
+class Views(Section):
+    """The augmentation that makes a view (all drawn per sample), and how pixels are normalised."""
+
+    image_size: Annotated[int, Field(ge=4)]  # pixels, edge of a view
+    mean: tuple[float, float, float]  # of RGB in [0, 1]
+    std: tuple[float, float, float]
+    crop_area: tuple[float, float]  # share of the image that a random crop covers
+    crop_ratio: tuple[float, float]  # width / height of a random crop
+    flip: Probability  # horizontal
+    jitter: Probability  # of any colour jitter, with the four strengths below
+    brightness: Annotated[float, Field(ge=0)]
+    contrast: Annotated[float, Field(ge=0)]
+    saturation: Annotated[float, Field(ge=0)]
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+    grayscale: Probability
+    blur: Probability  # Gaussian, sigma in [0.1, 2.0] pixels, kernel a tenth of the image
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tuples(cls, values: Any) -> Any:
+        """YAML has lists only."""
+        if not isinstance(values, dict):
+            return values
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Views:
+        low, high = self.crop_area
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"crop_area {low}, {high}: needs 0 < first <= second <= 1")
+        low, high = self.crop_ratio
+        if not 0 < low <= high:
+            raise ValueError(f"crop_ratio {low}, {high}: needs 0 < first <= second")
+        if min(self.std) <= 0:
+            raise ValueError("std: every value must be above 0")
+        return self
+
+
+class Training(Section):
+    """One training of an instance-discrimination method, whoever asks for it."""
+
+    method: str  # a file of stages/ssl/methods; its own params are methods.<name>
+    backbone: str  # resnet10 or any torchvision classification model
+    stem: Literal["cifar", "imagenet"]  # cifar: 3x3 stride-1 first convolution, no max-pool
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]  # rows per step over all devices together
+    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        return _choice("method", plugins("ssl/methods"), method)
+
+
+class Sampler(Training):
+    checkpoint: str | None  # weights to take instead of training: file, folder, torchvision name
+
+
+class Pretrain(Training):
+    match_steps: bool  # every arm trains as many optimiser steps as vanilla would
+
+
+class Embed(Section):
+    # A fraction of the training images if a float, a count if an integer; K in the paper.
+    k: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
+    layer: Literal["projection", "backbone"]
+    batch_size: Count  # images per forward pass
+
+
+class SeppMining(Section):
+    """The leaves of `sepp` that decide which pairs are mined."""
+
+    min: Cosine  # lowest and highest cosine similarity of a pair, both inclusive
+    max: Cosine
+    engine: Literal["faiss"]
+    max_per_anchor: Count | None  # keep at most so many pairs of an image
+    max_pairs: Count | None  # keep at most so many pairs
+
+    @model_validator(mode="after")
+    def _order(self) -> SeppMining:
+        if self.min > self.max:
+            raise ValueError(f"sepp.min {self.min} is above sepp.max {self.max}")
+        return self
+
+
+class SeppRows(Section):
+    """The leaves of `sepp` that decide how pairs become training rows."""
+
+    lambda_: Probability = Field(alias="lambda")  # weight of a semantic row, Eq. 2
+    ordered: bool  # both (i, j) and (j, i), as Algorithm 1 read literally
+
+
+class Sepp(SeppMining, SeppRows):
+    pass
+
+
+class LinearEval(Section):
+    protocol: Literal["cached", "moco"]  # cached: features computed once, without augmentation
+    epochs: Count
+    lr: Annotated[float, Field(gt=0)]
+    milestones: list[int]  # epochs at which lr is divided by ten
+    batch_size: Count
+    knn_k: Count
+    knn_temperature: Annotated[float, Field(gt=0)]
+
+
+class StageParams(BaseModel):
+    """Base of a stage's `Params`: its fields are the top-level keys that the stage reads."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Any:
+        """Check the whole of `path`, then return this stage's part of it.
+
+        Raises ParamError naming the file, the key and the remedy.
+        """
+        everything = load_all(path)
+        return cls.model_construct(
+            **{name: _narrow(getattr(everything, name), cls, name) for name in cls.model_fields}
+        )
+
+
+class AllParams(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Data
+    views: Views
+    seed: Seed
+    sampler: Sampler
+    embed: Embed
+    sepp: Sepp
+    arms: Annotated[list[Arm], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    pretrain: Pretrain
+    methods: dict[str, dict[str, Any]]  # each checked by its method's own file, which needs torch
+    linear_eval: LinearEval
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AllParams:
+        for key, values in (("arms", self.arms), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} {values} names one twice")
+        for section, training in (("sampler", self.sampler), ("pretrain", self.pretrain)):
+            if training.method not in self.methods:
+                block = f"methods.{training.method}"
+                raise ValueError(f"{section}.method needs the block {block}, which is missing")
+        for name in self.methods:
+            _choice("method", plugins("ssl/methods"), name)
+        return self
+
+
+def load_all(path: Path) -> AllParams:
+    """The whole of `path`, checked."""
+    return _validate(path, AllParams, _yaml(path))
+
+
+def check(file: Path, key: str, model: type[BaseModel], values: Any) -> Any:
+    """`values` of section `key` as a `model`; raises ParamError."""
+    return _validate(file, model, values, key)
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return YAML(typ="safe").load(path.read_text())
+    except FileNotFoundError:
+        raise ParamError(path, "file", "is missing; `sepp preset digits` writes one") from None
+    except YAMLError as error:
+        raise ParamError(path, "file", " ".join(f"is not YAML: {error}".split())) from None
+
+
+def _narrow(value: Any, stage: type[StageParams], name: str) -> Any:
+    """The part of section `name` that `stage` declares, which may be a base class of the whole."""
+    declared = stage.model_fields[name].annotation
+    if isinstance(value, Section) and isinstance(declared, type) and type(value) is not declared:
+        return declared.model_construct(
+            **{leaf: getattr(value, leaf) for leaf in declared.model_fields}
+        )
+    return value
+
+
+def _validate(file: Path, model: type[BaseModel], values: Any, prefix: str = "") -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first, *others = error.errors()
+        path = [str(part) for part in first["loc"] if not _is_union_tag(part)]
+        key = ".".join(([prefix] if prefix else []) + path) or "file"
+        more = f" (and {len(others)} more)" if others and not _alternatives(error) else ""
+        raise ParamError(file, key, _problem(first) + more) from None
+
+
+def _is_union_tag(part: object) -> bool:
+    return isinstance(part, str) and (part in ("int", "float", "str") or "[" in part)
+
+
+def _alternatives(error: ValidationError) -> bool:
+    """Whether all the errors are one value failing each type it might have had."""
+    places = {tuple(p for p in e["loc"] if not _is_union_tag(p)) for e in error.errors()}
+    return len(places) == 1
+
+
+def _problem(error: Any) -> str:
+    if error["type"] == "missing":
+        return "is missing; `sepp preset NAME` writes a whole file"
+    if error["type"] == "extra_forbidden":
+        return "is not a parameter; check its spelling"
+    message = error["msg"].removeprefix("Value error, ")
+    value = error["input"]
+    if isinstance(value, (dict, BaseModel)) or str(value) in message:
+        return message
+    return f"{value!r}: {message[0].lower()}{message[1:]}"
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Dotted names of all the parameters in a model, e.g. ``sepp.min``."""
+    names: set[str] = set()
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            names |= leaves(inner, f"{key}.")
+        else:
+            names.add(key)
+    return names

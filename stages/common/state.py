@@ -1,0 +1,86 @@
+"""State of an unfinished training, kept where neither DVC nor a new checkout removes it.
+
+DVC deletes a stage's outs before it runs the stage, so a killed training cannot resume from them.
+It resumes from ``<state dir>/<stage>/<fingerprint>/`` instead. The fingerprint covers all that
+decides the result (params, code, input files), so a state is never taken up by another experiment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from stages.common import env
+from stages.common.artifacts import remove
+from stages.common.errors import StaleRunError
+
+log = logging.getLogger(__name__)
+
+
+def fingerprint(settings: object, files: Iterable[Path]) -> str:
+    """Hex digest of `settings` (JSON-able) and of the contents of `files`, folders included."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for path in sorted(files):
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            digest.update(str(file).encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 22):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+class TrainingState:
+    """The checkpoint of one training, locked while the training runs. Use as a context manager.
+
+    Args:
+        stage: name of the stage; the folder that its states share.
+        current: computes the fingerprint from what is on disk at the moment.
+    """
+
+    def __init__(self, stage: str, current: Callable[[], str]) -> None:
+        self._current = current
+        self.fingerprint = current()
+        self.folder = env.state_dir() / stage / self.fingerprint[:24]
+        self.checkpoint = self.folder / "last.ckpt"
+        self._lock = FileLock(f"{self.folder}.lock")
+
+    def __enter__(self) -> TrainingState:
+        if env.rank() == 0:  # the other ranks of the same training wait in its first collective
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                log.warning("another process runs this very training; waiting for it to end")
+                self._lock.acquire()
+            self.folder.mkdir(
+                parents=True, exist_ok=True
+            )  # the other may have finished and cleared
+        if self.checkpoint.exists():
+            log.info("resuming from %s", self.checkpoint)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def check(self) -> None:
+        """Refuse a result whose params, code or inputs were edited while it was being made.
+
+        Raises:
+            StaleRunError: DVC would record the edited values for the old result.
+        """
+        if self._current() != self.fingerprint:
+            raise StaleRunError(
+                "params.yaml, code or data were edited while this training ran; its result belongs "
+                "to the old values and is not recorded. `dvc repro` trains with the new ones; "
+                f"after undoing the edit it takes up the finished state in {self.folder}"
+            )
+
+    def clear(self) -> None:
+        """The result is recorded: the state is of no more use."""
+        if env.rank() == 0:
+            remove(self.folder)

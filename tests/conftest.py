@@ -1,0 +1,83 @@
+"""Fixtures: params files with changed leaves, and a tiny packed data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from ruamel.yaml import YAML
+
+from stages.common import artifacts
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+YAML_SAFE = YAML(typ="safe")
+
+# A pipeline of seconds: what the tests of whole stages run on.
+TINY = {
+    "sampler.epochs": 3,
+    "sampler.batch_size": 16,
+    "pretrain.epochs": 3,
+    "pretrain.batch_size": 16,
+    "methods.moco.queue": 64,
+    "methods.moco.hidden_dim": 16,
+    "methods.moco.output_dim": 8,
+    "linear_eval.epochs": 5,
+    "linear_eval.milestones": [3, 4],
+}
+
+
+def write_params(path: Path, changes: dict[str, Any], preset: str = "digits") -> Path:
+    """The preset with the leaves in `changes` set; a value of ... removes the leaf."""
+    values = YAML_SAFE.load((REPOSITORY / f"stages/presets/{preset}.yaml").read_text())
+    for key, value in changes.items():
+        *sections, leaf = key.split(".")
+        inner = values
+        for section in sections:
+            inner = inner[section]
+        if value is ...:
+            del inner[leaf]
+        else:
+            inner[leaf] = value
+    with path.open("w") as stream:
+        YAML_SAFE.dump(values, stream)
+    return path
+
+
+def write_data(folder: Path, train: int = 48, test: int = 24, classes: int = 3) -> None:
+    """A manifest and packed 8x8 images: blobs whose place and colour is their class, and noise."""
+    rng = np.random.default_rng(0)
+    total = train + test
+    labels = np.arange(total) % classes
+    images = rng.integers(0, 60, (total, 8, 8, 3), dtype=np.uint8)
+    for i, label in enumerate(labels):
+        images[i, label * 2 : label * 2 + 3, 1:6, label % 3] += 150
+    table = pa.table(
+        {
+            "id": np.arange(total),
+            "split": ["train"] * train + ["test"] * test,
+            "label": labels.astype(np.int32),
+            "path": pa.nulls(total, pa.string()),
+            "offset": np.full(total, -1),
+            "length": np.full(total, -1),
+            "digest": pa.nulls(total, pa.string()),
+        },
+        schema=artifacts.MANIFEST,
+    )
+    artifacts.write_parquet(
+        folder / "data/manifest.parquet", table, artifacts.MANIFEST, {"classes": None}
+    )
+    np.save(folder / "data/images.npy", images)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with params.yaml, tiny prepared data, and a state folder of its own."""
+    write_params(tmp_path / "params.yaml", TINY)
+    write_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEPP_STATE_DIR", str(tmp_path / ".state"))
+    monkeypatch.setenv("SEPP_ACCELERATOR", "cpu")
+    return tmp_path
