@@ -1,0 +1,43 @@
+"""Data sets by name: one file each with a function `read(root)`, nothing to register."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stages.common.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """N images with labels; exactly one of `pixels`, `paths` and `encoded` is there."""
+
+    name: str  # train | labelled (for the linear classifier, where not train) | test
+    labels: np.ndarray  # (N,) int, -1 = none
+    pixels: np.ndarray | None = None  # (N, H, W, 3) uint8
+    paths: list[str] | None = None  # of image files, below the data root
+    # Yields (name for messages, bytes of an image file), N times, anew at every call.
+    encoded: Callable[[], Iterator[tuple[str, bytes]]] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    splits: list[Split]
+    classes: list[str] | None = None  # names, by label
+
+
+def read(name: str, root: Path) -> Dataset:
+    """The data set `name`, found below `root`.
+
+    Raises:
+        DataError: `root`, or what the data set needs in it, is not there.
+    """
+    if name != "digits" and not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder; set SEPP_DATA_ROOT to the folder that holds the {name} files"
+        )
+    return importlib.import_module(f"{__name__}.{name}").read(root)

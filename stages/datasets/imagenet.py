@@ -1,0 +1,41 @@
+"""ImageNet-1K, read by torchvision: its three archives, or the train/ and val/ they unpack to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from stages.common.errors import DataError
+from stages.datasets import Dataset, Split
+
+
+def read(root: Path) -> Dataset:
+    """1,281,167 images to train on, the 50,000 validation images to test.
+
+    torchvision unpacks the archives into `root` at the first time.
+    """
+    # Imported here: torchvision loads torch.
+    from torchvision.datasets import ImageNet
+
+    try:
+        parts = {name: ImageNet(str(root), split=theirs) for name, theirs in SPLITS.items()}
+    except (RuntimeError, FileNotFoundError, ModuleNotFoundError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"{root}: {reason}; put ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and "
+            "ILSVRC2012_img_val.tar there. For train/ and val/ without the devkit: "
+            "data.name: imagefolder"
+        ) from None
+    splits = [
+        Split(
+            name,
+            np.asarray(part.targets),
+            paths=[str(Path(path).relative_to(root)) for path, _ in part.samples],
+        )
+        for name, part in parts.items()
+    ]
+    return Dataset(splits, [names[0] for names in parts["train"].classes])
+
+
+SPLITS = {"train": "train", "test": "val"}  # ours, torchvision's

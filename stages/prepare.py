@@ -1,0 +1,158 @@
+"""Bring a data set into the form that all later stages read: a manifest, and packed images.
+
+Every image is decoded once here, so that a broken one is found before a long training and not in
+the middle of it. Images of one size that fit `data.pack_gib` are held decoded in images.npy; the
+images of larger Parquet sets are held there as encoded bytes; larger folders stay where they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from stages import datasets
+from stages.common import artifacts, env
+from stages.common.command import command, params_option
+from stages.common.errors import ArtifactError, DataError, ParamError
+from stages.common.params import Data, Seed, StageParams
+from stages.datasets import Split
+from stages.datasets._survey import Survey, decoded, survey
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    source: Path = Path("data/source.json")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    manifest: Path = Path("data/manifest.parquet")
+    images: Path = Path("data/images.npy")
+
+
+class Params(StageParams):
+    seed: Seed
+    data: Data
+
+
+def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
+    """Raises DataError or BrokenImage for unfit data, ParamError for a limit above its images."""
+    data = params.data
+    # For digits the listing may be an older one of another set, which says nothing.
+    if data.name != "digits":
+        listed = artifacts.read_json(inputs.source, "source").get("name")
+        if listed != data.name:
+            raise ArtifactError(inputs.source, f"lists {listed}, not {data.name}", "source")
+    dataset = datasets.read(data.name, env.data_root())
+    surveys = [
+        survey(split, _rows(split, data, params.seed), env.data_root(), data.skip_broken)
+        for split in dataset.splits
+    ]
+    for found in surveys:
+        if not len(found.rows):
+            raise DataError(f"{env.data_root()}: the {found.split.name} split has no images")
+    pack = _fits(surveys, data)
+    if not pack and any(found.split.pixels is not None for found in surveys):
+        raise ParamError(
+            "params.yaml", "data.pack_gib", f"{data.pack_gib} GiB do not hold {data.name}: raise it"
+        )
+    _write_images(outputs.images, surveys, pack)
+    left_out = sum(found.left_out for found in surveys)
+    about = {"classes": dataset.classes, "left_out": left_out}
+    artifacts.write_parquet(outputs.manifest, _manifest(surveys, pack), artifacts.MANIFEST, about)
+    counts = ", ".join(f"{len(found.rows):,} {found.split.name}" for found in surveys)
+    how = "packed" if pack else "streamed"
+    log.info(
+        "%s: %s images, %s%s", data.name, counts, how, f", {left_out} left out" * bool(left_out)
+    )
+
+
+def _rows(split: Split, data: Data, seed: int) -> np.ndarray:
+    """Rows of the split to use, ascending: of train, `data.limit` at random."""
+    total = len(split.labels)
+    if split.name != "train" or data.limit is None:
+        return np.arange(total)
+    if data.limit > total:
+        raise ParamError(
+            "params.yaml", "data.limit", f"{data.limit} is above the {total} training images"
+        )
+    return np.sort(np.random.default_rng(seed).choice(total, data.limit, replace=False))
+
+
+def _fits(surveys: list[Survey], data: Data) -> bool:
+    """Whether all images share one size and fit `data.pack_gib` decoded."""
+    sizes = set().union(*(found.sizes for found in surveys))
+    if len(sizes) > 1:
+        return False
+    ((width, height),) = sizes
+    total = sum(len(found.rows) for found in surveys) * width * height * 3
+    return total <= data.pack_gib * 2**30
+
+
+def _write_images(path: Path, surveys: list[Survey], pack: bool) -> None:
+    """images.npy: (N, H, W, 3) pixels, (bytes,) of encoded images, or empty for folders."""
+    if pack:
+        width, height = next(iter(surveys[0].sizes))
+        shape: tuple[int, ...] = (sum(len(f.rows) for f in surveys), height, width, 3)
+        blocks: Iterable[np.ndarray] = (b for found in surveys for b in decoded(found))
+    elif surveys[0].split.encoded is not None:
+        shape = (sum(int(found.lengths.sum()) for found in surveys),)
+        blocks = (np.frombuffer(b, np.uint8) for found in surveys for b in found.contents())
+    else:
+        shape, blocks = (0,), ()
+    _write_npy(path, shape, blocks)
+
+
+def _write_npy(path: Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> None:
+    """A uint8 array, block after block. Not memory-mapped: a full disk would kill the process."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with artifacts.atomic(path) as partial, partial.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for block in blocks:
+            stream.write(np.ascontiguousarray(block).data)
+
+
+def _manifest(surveys: list[Survey], pack: bool) -> pa.Table:
+    encoded = not pack and surveys[0].split.encoded is not None
+    lengths = np.concatenate([found.lengths for found in surveys])
+    total = len(lengths)
+    offsets = np.cumsum(lengths) - lengths
+
+    def column(values: Iterator[list], wanted: bool) -> pa.Array:
+        flat = [v for part in values for v in part]
+        return pa.array(flat if wanted else [None] * total, pa.string())
+
+    folders = not pack and not encoded
+    return pa.table(
+        {
+            "id": np.arange(total),
+            "split": [found.split.name for found in surveys for _ in found.rows],
+            "label": np.concatenate([f.split.labels[f.rows] for f in surveys]).astype(np.int32),
+            "path": column((f.paths() for f in surveys), folders),
+            "offset": offsets if encoded else np.full(total, -1),
+            "length": lengths if encoded else np.full(total, -1),
+            "digest": column((f.digests for f in surveys), folders),
+        },
+        schema=artifacts.MANIFEST,
+    )
+
+
+@command
+@params_option
+def main(params_file: Path) -> None:
+    """Read data.name from SEPP_DATA_ROOT, check every image, write manifest and packed images.
+
+    Writes data/manifest.parquet (id, split, label, where) and data/images.npy.
+    """
+    run(Params.load(params_file), Inputs(), Outputs())
+
+
+if __name__ == "__main__":
+    main()

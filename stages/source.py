@@ -1,0 +1,72 @@
+"""List the files of the data set, so that DVC notices when they change. Runs at every `dvc repro`
+for a data set outside the repository: names, sizes and times only, no file is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.common import artifacts, env
+from stages.common.command import command, params_option
+from stages.common.errors import DataError
+from stages.common.params import Data, StageParams
+
+
+@dataclass(frozen=True)
+class Outputs:
+    listing: Path = Path("data/source.json")
+
+
+class Params(StageParams):
+    data: Data
+
+
+def run(params: Params, outputs: Outputs) -> None:
+    """Raises DataError when the data root is no folder."""
+    name = params.data.name
+    root = env.data_root()
+    if name != "digits" and not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder; set SEPP_DATA_ROOT to the folder that holds the {name} files"
+        )
+    entries = sorted(listing(root)) if name != "digits" else []
+    digest = hashlib.sha256(repr(entries).encode()).hexdigest() if entries else ""
+    total = sum(size for _, size, _ in entries)
+    artifacts.write_json(
+        outputs.listing, {"name": name, "files": len(entries), "bytes": total, "digest": digest}
+    )
+
+
+def listing(root: Path) -> Iterator[tuple[str, int, int]]:
+    """(relative name, bytes, time of change in ns) of every file below `root` but hidden ones."""
+    folders = [root]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(Path(entry.path))
+                else:
+                    status = entry.stat()
+                    name = os.path.relpath(entry.path, root)
+                    yield name, status.st_size, status.st_mtime_ns
+
+
+@command
+@params_option
+def main(params_file: Path) -> None:
+    """List names, sizes and times of the files in SEPP_DATA_ROOT into data/source.json.
+
+    `dvc repro` runs it each time for a data set outside the repository; prepare runs again when
+    the listing has changed.
+    """
+    run(Params.load(params_file), Outputs())
+
+
+if __name__ == "__main__":
+    main()
