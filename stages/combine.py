@@ -1,0 +1,137 @@
+"""Make an arm's training index: every image as an instance pair, then the arm's extra rows.
+
+Reads the manifest and the mined pairs, writes rows (anchor, positive, weight, kind); images are
+never copied. Arms differ in their extra rows alone, and have as many of them as `sepp` has, so
+that a gain of `sepp` can be told from a gain by more rows. The vanilla index does not depend on
+what was mined, so what was trained on it stays valid when a threshold changes.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+
+from stages.common import artifacts
+from stages.common.command import arm_option, command, params_option, seed_option
+from stages.common.draws import draw, draw_pairs
+from stages.common.errors import ArtifactError, DataError, SeppError
+from stages.common.params import Arm, SeppRows, StageParams
+
+logger = logging.getLogger(__name__)
+KIND = {"sepp": "semantic", "duplicate": "duplicate", "random": "random", "oracle": "oracle"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    manifest: Path = Path("data/manifest.parquet")
+    pairs: Path = Path("data/pairs.parquet")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    combined: Path
+
+    @classmethod
+    def of(cls, arm: str, seed: int) -> Outputs:
+        return cls(Path(f"data/combined/{arm}-{seed}.parquet"))
+
+
+class Params(StageParams):
+    sepp: SeppRows
+
+
+def run(params: Params, inputs: Inputs, outputs: Outputs, arm: str, seed: int) -> None:
+    """Raises SeppError for an unknown arm, DataError for an oracle without labels."""
+    if arm not in get_args(Arm):
+        raise SeppError(f"--arm {arm}: no such arm; there are {', '.join(get_args(Arm))}")
+    if seed < 0:
+        raise SeppError(f"--seed {seed}: needs to be 0 or more")
+    train, labels = read_train(inputs.manifest)
+    anchor, positive = np.empty((2, 0), np.int64)
+    # A row of weight 0 would teach nothing, but change the batches of all others: without it,
+    # lambda = 0 is the vanilla training bit for bit.
+    if arm != "vanilla" and params.sepp.lambda_ > 0:
+        anchor, positive = extra_rows(arm, params.sepp, inputs, train, labels, seed)
+    kinds = [artifacts.KINDS.index(name) for name in ("instance", KIND.get(arm, "instance"))]
+    lengths = [len(train), len(anchor)]
+    weights = np.array([1.0, params.sepp.lambda_], np.float32)
+    kind = pa.DictionaryArray.from_arrays(
+        pa.array(np.repeat(np.array(kinds, np.int8), lengths)), pa.array(artifacts.KINDS)
+    )
+    columns = [np.concatenate([train, anchor]), np.concatenate([train, positive])]
+    columns += [np.repeat(weights, lengths), kind]
+    table = pa.table(columns, schema=artifacts.COMBINED)
+    artifacts.write_parquet(outputs.combined, table, artifacts.COMBINED)
+    logger.info("%s: %s images and %s extra rows", outputs.combined, *(f"{n:,}" for n in lengths))
+
+
+def read_train(manifest: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) ids of the training images, ascending, and (N,) their labels, -1 = none."""
+    file = artifacts.open_parquet(manifest, artifacts.MANIFEST, "prepare")
+    table = file.read(columns=["id", "split", "label"])
+    train = np.array(table.column("split")) == "train"
+    ids = table.column("id").to_numpy()[train]
+    labels = table.column("label").to_numpy()[train]
+    order = np.argsort(ids, kind="stable")
+    return ids[order], labels[order]
+
+
+def extra_rows(
+    arm: str, sepp: SeppRows, inputs: Inputs, train: np.ndarray, labels: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) anchors and positives of any arm but vanilla; M is twice the pairs if `ordered`."""
+    file = artifacts.open_parquet(inputs.pairs, artifacts.PAIRS, "mine")
+    count = file.metadata.num_rows
+    rng = np.random.default_rng([seed, *arm.encode()])  # independent between the arms
+    if arm == "duplicate":
+        same = np.sort(train[draw(len(train), count * (1 + sepp.ordered), rng)])
+        return same, same
+    if arm == "sepp":
+        table = file.read()
+        i, j = (table.column(name).to_numpy() for name in ("anchor", "positive"))
+        if not np.isin(np.concatenate([i, j]), train).all():
+            problem = f"names images that are not in the train split of {inputs.manifest}"
+            raise ArtifactError(inputs.pairs, problem, "mine")
+    elif arm == "random":
+        i, j = draw_pairs([train], count, rng)
+    else:
+        i, j = _same_label_pairs(inputs.manifest, train, labels, count, rng)
+    if sepp.ordered:
+        return np.concatenate([i, j]), np.concatenate([j, i])
+    return i, j
+
+
+def _same_label_pairs(
+    manifest: Path, train: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    classes = np.unique(labels[labels >= 0])
+    try:
+        return draw_pairs([train[labels == label] for label in classes], count, rng)
+    except ValueError:
+        why = "no two training images have the same label" if len(classes) else "no labels"
+        raise DataError(
+            f"{manifest}: {why}, so arm oracle, which pairs equal labels, cannot be made: "
+            "remove oracle from arms in params.yaml"
+        ) from None
+
+
+@command
+@params_option
+@arm_option
+@seed_option
+def main(params_file: Path, arm: str, seed: int) -> None:
+    """Write the rows that an arm trains on to data/combined/ARM-SEED.parquet.
+
+    ARM is vanilla (no extra rows), sepp (the mined pairs), or a control with as many extra rows:
+    duplicate (an image with itself), random (any two images), oracle (two of the same label).
+    """
+    run(Params.load(params_file), Inputs(), Outputs.of(arm, seed), arm, seed)
+
+
+if __name__ == "__main__":
+    main()

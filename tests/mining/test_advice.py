@@ -1,0 +1,51 @@
+import re
+
+import numpy as np
+import pytest
+
+from stages.mining import find_pairs
+from stages.mining.advice import advise
+from stages.mining.rows import unit_rows
+
+
+def suggestions(text: str) -> list[tuple[str, float, int]]:
+    found = re.findall(r"sepp\.(min|max)=(\S+) would give ([\d,]+) pair", text)
+    return [(key, float(value), int(count.replace(",", ""))) for key, value, count in found]
+
+
+def test_all_below(at_cosines):
+    text = advise(at_cosines(0.9961), 0.999, 0.9995)
+    assert text == (
+        "no pair of 2 images has a similarity in [0.999, 0.9995]; "
+        "the highest is 0.9961: sepp.min=0.99 would give 1 pair"
+    )
+
+
+def test_all_above(at_cosines):
+    assert suggestions(advise(at_cosines(0.9961), 0.97, 0.99)) == [("max", 0.997, 1)]
+    assert suggestions(advise(at_cosines(1.0), 0.97, 0.99)) == [("max", 1.0, 1)]
+
+
+def test_duplicates_hide_no_useful_minimum(at_cosines):
+    x = at_cosines(1.0, 0.9)
+    assert suggestions(advise(x, 0.97, 0.99)) == [("max", 1.0, 1), ("min", 0.9, 2)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_suggestions_hold(seed):
+    rng = np.random.default_rng(seed)
+    x = unit_rows(rng.standard_normal((12, 3)).astype(np.float32))
+    lo = float(rng.uniform(-1, 1))
+    hi = lo + 1e-4 if lo < 0.99 else 1.0
+    if len(find_pairs(x, lo, hi).anchor):
+        return
+    offered = suggestions(advise(x, lo, hi))
+    assert offered
+    for key, value, count in offered:
+        bounds = (value, hi) if key == "min" else (lo, value)
+        assert len(find_pairs(x, *bounds).anchor) == count > 0
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_images(n):
+    assert "raise embed.k" in advise(np.ones((n, 1), np.float32), 0.5, 1)

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from stages.mining import Pairs
+from stages.mining.quality import describe
+
+PAIRS = Pairs(
+    np.array([0, 0, 2, 4]), np.array([1, 2, 3, 5]), np.array([0.5, 0.5, 1, 1], np.float32)
+)
+
+
+def test_solved_by_hand():
+    metrics = describe(PAIRS, np.array([7, 7, 3, 3, 3, 7, 7]))
+    assert metrics == {
+        "count": 4,
+        "accuracy": 0.5,  # (0, 1) and (2, 3)
+        "anchors_covered": 6,
+        "pairs_per_anchor": pytest.approx(8 / 6, abs=1e-6),
+        "images": 7,
+        "similarity_mean": 0.75,
+        "class_balance": 1.0,  # anchors 7, 7, 3, 3
+    }
+
+
+def test_one_sided_balance():
+    assert describe(PAIRS, np.array([1, 1, 1, 0, 1, 1]))["class_balance"] == 0
+
+
+def test_no_labels():
+    metrics = describe(PAIRS, np.full(6, -1))
+    assert metrics["accuracy"] is metrics["class_balance"] is None
+    assert "no labels" in metrics["note"]
+
+
+def test_some_labels():
+    metrics = describe(PAIRS, np.array([1, 1, 0, -1, -1, -1]))
+    assert metrics["accuracy"] == 0.5
+    assert "2 of 4 pairs" in metrics["note"]
+
+
+def test_many_classes():
+    metrics = describe(PAIRS, np.arange(200))
+    assert 0 < metrics["class_balance"] < 1

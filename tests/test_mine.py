@@ -1,0 +1,216 @@
+"""The mine stage on small Parquet files, and as a command."""
+
+import csv
+import dataclasses
+import json
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages import mine
+from stages.common import artifacts
+from stages.common.errors import ArtifactError, EmbeddingError, SeppError
+from stages.common.params import SeppMining
+from stages.mining import find_pairs
+
+IMAGES, DIM = 60, 8
+
+
+def write_manifest(path: Path, labels: np.ndarray) -> None:
+    n = len(labels)
+    columns = {
+        "id": np.arange(n),
+        "split": ["train"] * n,
+        "label": labels,
+        "path": pa.nulls(n, pa.string()),
+        "offset": np.full(n, -1),
+        "length": np.full(n, -1),
+        "digest": [""] * n,
+    }
+    artifacts.write_parquet(path, pa.table(columns), artifacts.MANIFEST)
+
+
+def write_embeddings(path: Path, ids: np.ndarray, x: np.ndarray, group: int = 10**6) -> None:
+    schema = artifacts.embeddings_schema(x.shape[1])
+    with artifacts.parquet_writer(path, schema, {"d": x.shape[1]}) as writer:
+        for start in range(0, len(ids), group):
+            rows = pa.FixedSizeListArray.from_arrays(
+                pa.array(x[start : start + group].ravel()), x.shape[1]
+            )
+            columns = [pa.array(ids[start : start + group]), rows.cast(schema.field(1).type)]
+            writer.write_table(pa.table(columns, schema=writer.schema))
+
+
+def params(lo: float = 0.9, hi: float = 0.999, seed: int = 0, **caps: int) -> mine.Params:
+    leaves = {"engine": "faiss", "max_per_anchor": None, "max_pairs": None, **caps}
+    return mine.Params(seed=seed, sepp=SeppMining(min=lo, max=hi, **leaves))
+
+
+@dataclasses.dataclass
+class Case:
+    folder: Path
+    ids: np.ndarray  # (K,) of every other image
+    x: np.ndarray  # (K, D)
+    labels: np.ndarray  # of all images
+
+    @property
+    def inputs(self) -> mine.Inputs:
+        return mine.Inputs(self.folder / "manifest.parquet", self.folder / "embeddings.parquet")
+
+    @property
+    def outputs(self) -> mine.Outputs:
+        names = "pairs.parquet", "mine.json", "thresholds.csv"
+        return mine.Outputs(*(self.folder / "out" / name for name in names))
+
+    def write(self) -> None:
+        write_manifest(self.inputs.manifest, self.labels)
+        write_embeddings(self.inputs.embeddings, self.ids, self.x)
+
+    def run(self, *args: float, **kwargs: float) -> tuple[pa.Table, dict, list[dict]]:
+        mine.run(params(*args, **kwargs), self.inputs, self.outputs)
+        pairs = artifacts.read_parquet(self.outputs.pairs, artifacts.PAIRS, "mine")
+        metrics = artifacts.read_json(self.outputs.metrics, "mine")
+        return pairs, metrics, list(csv.DictReader(self.outputs.curve.open()))
+
+
+@pytest.fixture
+def case(tmp_path) -> Case:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=IMAGES)
+    x = rng.standard_normal((4, DIM))[labels] + 0.3 * rng.standard_normal((IMAGES, DIM))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    case = Case(tmp_path, np.arange(1, IMAGES, 2), x[1::2].astype("f4"), labels.astype("i4"))
+    case.write()
+    return case
+
+
+def test_end_to_end(case):
+    table, metrics, curve = case.run()
+    expected = find_pairs(case.x, 0.9, 0.999)
+    np.testing.assert_array_equal(table["anchor"], case.ids[expected.anchor])
+    np.testing.assert_array_equal(table["positive"], case.ids[expected.positive])
+    np.testing.assert_array_equal(table["similarity"], expected.similarity)
+    assert artifacts.metadata(table) == {"min": 0.9, "max": 0.999, "engine": "faiss"}
+    anchor, positive = case.labels[table["anchor"]], case.labels[table["positive"]]
+    assert metrics["count"] == len(table) > 10
+    assert metrics["accuracy"] == pytest.approx((anchor == positive).mean(), abs=1e-6)
+    assert metrics["images"] == IMAGES / 2
+    assert list(curve[0]) == ["similarity", "pairs", "accuracy"]
+    assert sum(int(row["pairs"]) for row in curve) == len(find_pairs(case.x, 0.8, 1).anchor)
+
+
+def test_byte_for_byte(case):
+    def read() -> list[bytes]:
+        files = (getattr(case.outputs, f.name) for f in dataclasses.fields(mine.Outputs))
+        return [file.read_bytes() for file in files]
+
+    case.run(max_per_anchor=2, max_pairs=9)
+    first = read()
+    write_embeddings(case.inputs.embeddings, case.ids, case.x, group=7)  # as a stream would
+    case.run(max_per_anchor=2, max_pairs=9)
+    assert read() == first
+    case.run(max_per_anchor=2, max_pairs=9, seed=1)
+    assert read()[0] != first[0]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_caps(case, limit, caplog):
+    with caplog.at_level(logging.INFO):
+        table, metrics, _ = case.run(max_per_anchor=limit, max_pairs=5)
+    ends = np.concatenate([table["anchor"], table["positive"]])
+    assert np.unique(ends, return_counts=True)[1].max() <= limit
+    assert metrics["count"] == len(table) == 5
+    assert [text.split()[0] for text in caplog.messages[:2]] == [
+        "sepp.max_per_anchor",
+        "sepp.max_pairs",
+    ]
+
+
+def test_no_labels(case):
+    case.labels[:] = -1
+    case.write()
+    _, metrics, curve = case.run()
+    assert metrics["accuracy"] is None
+    assert "no labels" in metrics["note"]
+    assert {row["accuracy"] for row in curve} == {""}
+
+
+def test_no_pair_says_what_would_give_some(case):
+    top = find_pairs(case.x, -1, 1).similarity.max()
+    assert top < 0.9999
+    with pytest.raises(SeppError) as caught:
+        case.run(0.9999, 1.0)
+    text = str(caught.value)
+    assert "no pair of 30 images has a similarity in [0.9999, 1.0];" in text
+    assert f"the highest is {top:.4f}" in text
+    lo, count = re.search(r"sepp\.min=(\S+) would give (\d+) pair", text).groups()
+    lo, count = float(lo), int(count)
+    assert count == len(find_pairs(case.x, lo, 1).anchor) > 0
+    assert "\n" not in text
+    assert case.outputs.curve.exists()
+    assert not case.outputs.pairs.exists()
+
+
+def test_one_image(case):
+    write_embeddings(case.inputs.embeddings, case.ids[:1], case.x[:1])
+    with pytest.raises(SeppError, match=r"1 embedded image, and a pair needs two: raise embed\.k"):
+        case.run()
+
+
+def test_no_images(case):
+    write_embeddings(case.inputs.embeddings, case.ids[:0], case.x[:0])
+    with pytest.raises(SeppError, match="0 embedded images"):
+        case.run()
+
+
+def test_nan_names_the_image_and_the_file(case):
+    case.x[3] = np.nan
+    case.write()
+    with pytest.raises(EmbeddingError, match=r"embeddings\.parquet: image 7: NaN"):
+        case.run()
+
+
+def test_unfit_inputs(case):
+    write_embeddings(case.inputs.embeddings, case.ids[::-1], case.x)
+    with pytest.raises(ArtifactError, match="ascending ids; run `dvc repro embed`"):
+        case.run()
+    write_embeddings(case.inputs.embeddings, case.ids + IMAGES, case.x)
+    with pytest.raises(ArtifactError, match=r"not in .*manifest"):
+        case.run()
+    pq.write_table(pa.table({"id": [1], "embedding": [[1.0]]}), case.inputs.embeddings)
+    with pytest.raises(ArtifactError, match="other columns"):
+        case.run()
+    case.inputs.embeddings.unlink()
+    with pytest.raises(ArtifactError, match="is missing; run `dvc repro embed`"):
+        case.run()
+
+
+@pytest.mark.parametrize("stage", ["mine", "combine"])
+def test_starts_without_torch_and_faiss(stage):
+    code = f"import sys, stages.{stage}; print({{'torch', 'faiss', 'pandas'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_runs_without_torch(case):
+    """FAISS and all else that a run loads, too."""
+    code = f"""
+import sys
+from pathlib import Path
+from stages import mine
+from stages.common.params import SeppMining
+sepp = SeppMining(min=0.9, max=1.0, engine="faiss", max_per_anchor=1, max_pairs=9)
+folder = Path({json.dumps(str(case.folder))})
+inputs = mine.Inputs(folder / "manifest.parquet", folder / "embeddings.parquet")
+outputs = mine.Outputs(folder / "a", folder / "b", folder / "c")
+mine.run(mine.Params(seed=0, sepp=sepp), inputs, outputs)
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
