@@ -1,0 +1,124 @@
+"""Embed K un-augmented training images with the sampler (Algorithm 1, lines 3 to 8)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from stages.common import artifacts, params
+from stages.common.command import command, params_option
+from stages.common.errors import EmbeddingError, ParamError
+from stages.common.images import ImageStore
+from stages.common.params import Seed, StageParams
+from stages.ssl.encoder import Encoder, weights_digest
+from stages.ssl.inference import encode
+
+log = logging.getLogger(__name__)
+ROW_GROUP = 65_536  # rows held in memory before they are written
+
+
+@dataclass(frozen=True)
+class Inputs:
+    manifest: Path = Path("data/manifest.parquet")
+    images: Path = Path("data/images.npy")
+    encoder: Path = Path("models/sampler")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    embeddings: Path = Path("data/embeddings.parquet")
+
+
+class Params(StageParams):
+    seed: Seed
+    embed: params.Embed
+
+
+def subset(ids: np.ndarray, k: int | float, seed: int) -> np.ndarray:
+    """K of `ids` at random without replacement, ascending.
+
+    Args:
+        ids: (N,) int64.
+        k: a fraction of N if a float (rounded, at least 1), a count if an int.
+
+    Raises:
+        ParamError: a count above N.
+    """
+    count = max(1, round(k * len(ids))) if isinstance(k, float) else k
+    if count > len(ids):
+        raise ParamError(
+            "params.yaml", "embed.k", f"{count} is above the {len(ids)} training images"
+        )
+    return np.sort(np.random.default_rng(seed).choice(ids, count, replace=False))
+
+
+def unit_rows(ids: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Features (B, D) L2-normalised, in float32.
+
+    Raises:
+        EmbeddingError: a row that is not finite or all zero has no direction.
+    """
+    norms = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+    bad = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
+    if bad.any():
+        raise EmbeddingError(
+            f"image {ids[bad][0]}: its embedding is not finite or all zero ({int(bad.sum())} in "
+            "this batch): the sampler has diverged or collapsed; train it again with a lower "
+            "methods.*.base_lr"
+        )
+    return (features / norms).astype(np.float32)
+
+
+def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
+    """One pass over the subset; memory holds one row group of embeddings, whatever K."""
+    store = ImageStore(inputs.manifest, inputs.images)
+    ids = subset(store.select("train"), settings.embed.k, settings.seed)
+    encoder = Encoder.load(inputs.encoder)
+    layer = settings.embed.layer
+    dim = encoder.dim(layer)
+    about = {
+        "d": dim,
+        "layer": layer,
+        "k": len(ids),
+        "seed": settings.seed,
+        "encoder": weights_digest(encoder),
+    }
+    schema = artifacts.embeddings_schema(dim)
+    with artifacts.parquet_writer(outputs.embeddings, schema, about) as writer:
+        blocks: list[tuple[np.ndarray, np.ndarray]] = []
+
+        def flush() -> None:
+            rows = pa.array(np.concatenate([ids for ids, _ in blocks]))
+            flat = pa.array(np.concatenate([x.reshape(-1) for _, x in blocks]))
+            lists = pa.FixedSizeListArray.from_arrays(flat, dim)
+            writer.write_table(pa.Table.from_arrays([rows, lists], schema=writer.schema))
+            blocks.clear()
+
+        for batch, features in encode(
+            encoder, store, ids, layer, settings.embed.batch_size, "embed"
+        ):
+            blocks.append((batch, unit_rows(batch, features)))
+            if sum(len(b) for b, _ in blocks) >= ROW_GROUP:
+                flush()
+        if blocks:
+            flush()
+    log.info("embed: %d images, %d dimensions (%s)", len(ids), dim, layer)
+
+
+@command
+@params_option
+def main(params_file: Path) -> None:
+    """Embed a random K-subset of the training images, un-augmented, with the sampler.
+
+    Reads models/sampler; writes data/embeddings.parquet: id and an L2-normalised float32 vector.
+    embed.k is a fraction (0.1) or a count (5000).
+    """
+    run(Params.load(params_file), Inputs(), Outputs())
+
+
+if __name__ == "__main__":
+    main()

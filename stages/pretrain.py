@@ -1,0 +1,93 @@
+"""Train one arm: the method on its combined rows, from scratch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.common import artifacts, env, params
+from stages.common.command import arm_option, command, params_option, seed_option
+from stages.common.images import ImageStore
+from stages.common.params import StageParams, Views
+from stages.common.state import TrainingState
+from stages.ssl.batches import read_rows
+from stages.ssl.pretraining import check_trainings, train, training_fingerprint
+
+MODULE = "stages.pretrain"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    combined: Path
+    manifest: Path = Path("data/manifest.parquet")
+    images: Path = Path("data/images.npy")
+
+    @classmethod
+    def of(cls, arm: str, seed: int) -> Inputs:
+        return cls(Path(f"data/combined/{arm}-{seed}.parquet"))
+
+
+@dataclass(frozen=True)
+class Outputs:
+    encoder: Path
+    history: Path
+
+    @classmethod
+    def of(cls, arm: str, seed: int) -> Outputs:
+        name = f"{arm}-{seed}"
+        return cls(Path(f"models/{name}"), Path(f"reports/plots/pretrain/{name}.csv"))
+
+
+class Params(StageParams):
+    views: Views
+    pretrain: params.Pretrain
+    methods: dict[str, dict[str, Any]]  # of which only pretrain's own is read
+
+
+def run(
+    settings: Params, inputs: Inputs, outputs: Outputs, seed: int, state: TrainingState
+) -> None:
+    """Train on the rows of `inputs.combined`; with `state`, an interrupted training continues."""
+    encoder, history = train(
+        section="pretrain",
+        training=settings.pretrain,
+        method_values=settings.methods[settings.pretrain.method],
+        views=settings.views,
+        rows=read_rows(inputs.combined),
+        store=ImageStore(inputs.manifest, inputs.images),
+        seed=seed,
+        state=state,
+        label=f"pretrain {outputs.encoder.name}",
+    )
+    state.check()
+    if env.rank() == 0:
+        encoder.save(outputs.encoder)
+        artifacts.write_history(outputs.history, history)
+    state.clear()
+
+
+@command
+@params_option
+@arm_option
+@seed_option
+def main(params_file: Path, arm: str, seed: int) -> None:
+    """Train pretrain.method on the rows of one arm, with one seed.
+
+    Reads data/combined/<arm>-<seed>.parquet; writes models/<arm>-<seed> and its training curve.
+    A killed training resumes where it last saved its state.
+    """
+    check_trainings(params_file)
+    inputs = Inputs.of(arm, seed)
+
+    def current() -> str:
+        settings = Params.load(params_file)
+        files = vars(inputs).values()
+        return training_fingerprint(MODULE, settings, "pretrain", files, seed=seed)
+
+    with TrainingState("pretrain", current) as state:
+        run(Params.load(params_file), inputs, Outputs.of(arm, seed), seed, state)
+
+
+if __name__ == "__main__":
+    main()

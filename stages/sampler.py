@@ -1,0 +1,91 @@
+"""The sampler: the encoder that will tell which images are alike.
+
+Trains `sampler.method` on the un-paired training images, or takes the weights that
+`sampler.checkpoint` names. Its history is empty in the second case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.common import artifacts, env, params
+from stages.common.command import command, params_option
+from stages.common.images import ImageStore
+from stages.common.params import Seed, StageParams, Views
+from stages.common.state import TrainingState
+from stages.ssl.batches import instance_rows
+from stages.ssl.checkpoints import from_checkpoint
+from stages.ssl.encoder import EncoderConfig
+from stages.ssl.pretraining import check_trainings, train, training_fingerprint
+
+MODULE = "stages.sampler"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    manifest: Path = Path("data/manifest.parquet")
+    images: Path = Path("data/images.npy")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    encoder: Path = Path("models/sampler")
+    history: Path = Path("reports/plots/sampler.csv")
+
+
+class Params(StageParams):
+    seed: Seed
+    views: Views
+    sampler: params.Sampler
+    methods: dict[str, dict[str, Any]]  # of which only the sampler's own is read
+
+
+def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState) -> None:
+    """Train or fetch the sampler; with `state`, an interrupted training continues."""
+    sampler = settings.sampler
+    if sampler.checkpoint is not None:
+        v = settings.views
+        config = EncoderConfig(sampler.backbone, sampler.stem, v.image_size, v.mean, v.std)
+        encoder, history = from_checkpoint(sampler.checkpoint, config), []
+    else:
+        store = ImageStore(inputs.manifest, inputs.images)
+        encoder, history = train(
+            section="sampler",
+            training=sampler,
+            method_values=settings.methods[sampler.method],
+            views=settings.views,
+            rows=instance_rows(store.select("train")),
+            store=store,
+            seed=settings.seed,
+            state=state,
+            label="sampler",
+        )
+    state.check()
+    if env.rank() == 0:
+        encoder.save(outputs.encoder)
+        artifacts.write_history(outputs.history, history)
+    state.clear()
+
+
+@command
+@params_option
+def main(params_file: Path) -> None:
+    """Train the sampler encoder, or take it from sampler.checkpoint.
+
+    Reads the training images of data/manifest.parquet; writes models/sampler and
+    reports/plots/sampler.csv. A killed training resumes where it last saved its state.
+    """
+    check_trainings(params_file)
+
+    def current() -> str:
+        settings = Params.load(params_file)
+        return training_fingerprint(MODULE, settings, "sampler", vars(Inputs()).values())
+
+    with TrainingState("sampler", current) as state:
+        run(Params.load(params_file), Inputs(), Outputs(), state)
+
+
+if __name__ == "__main__":
+    main()

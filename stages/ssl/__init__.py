@@ -1,0 +1,1 @@
+"""Self-supervised training: backbones, views, rows, methods, and the one loop that runs them."""

@@ -1,0 +1,101 @@
+"""Backbones by name: torchvision's classification models and a ten-layer ResNet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from stages.common.errors import SeppError
+from stages.ssl.distributed import world_size
+
+NormLayer = Callable[[int], nn.Module]
+
+
+def names() -> list[str]:
+    return ["resnet10", *torchvision.models.list_models(module=torchvision.models)]
+
+
+def build_backbone(
+    name: str, stem: str, norm_layer: NormLayer | None = None
+) -> tuple[nn.Module, int]:
+    """A randomly initialised backbone without its classifier, and its feature dimension.
+
+    Args:
+        name: one of `names()`.
+        stem: ``imagenet`` leaves the model as it is; ``cifar`` gives a ResNet a 3x3 first
+            convolution of stride 1 and no max-pool, for images of 32 pixels or so.
+        norm_layer: makes a normalisation layer from its number of channels.
+
+    Raises:
+        SeppError: unknown name, or a stem or norm layer that the model cannot have.
+    """
+    if name not in names():
+        near = [n for n in names() if n.startswith(name[:3])] or names()
+        raise SeppError(f"unknown backbone {name!r}; near it are {', '.join(near[:12])}")
+    extra = {} if norm_layer is None else {"norm_layer": norm_layer}
+    try:
+        if name == "resnet10":
+            model: nn.Module = ResNet(BasicBlock, [1, 1, 1, 1], **extra)
+        else:
+            model = torchvision.models.get_model(name, weights=None, **extra)
+    except TypeError as error:
+        raise SeppError(f"backbone {name} takes no split batch norm: set bn_splits: 1") from error
+    if stem == "cifar":
+        if not isinstance(model, ResNet):
+            raise SeppError(f"stem: cifar is for ResNets; backbone {name} needs stem: imagenet")
+        model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, stride=1, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
+    return model, _drop_classifier(model)
+
+
+def _drop_classifier(model: nn.Module) -> int:
+    """Replace the last linear layer, which every torchvision classifier ends in, by identity."""
+    path, last = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)][-1]
+    parent, _, leaf = path.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, nn.Identity())
+    return last.in_features
+
+
+class SplitBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over groups of the batch apart, `splits` of them over all devices together.
+
+    In MoCo it keeps a query's batch statistics from giving its key away when one device holds the
+    whole batch (He et al. 2020, section 3.3). Running statistics are the mean over the groups,
+    so that the state dict is that of an ordinary batch norm.
+    """
+
+    def __init__(self, num_features: int, splits: int) -> None:
+        super().__init__(num_features)
+        self.splits = splits
+
+    def forward(self, x):  # (B, C, H, W) -> (B, C, H, W)
+        s = self.splits // world_size()
+        if not self.training or s <= 1:
+            return super().forward(x)
+        b, c, h, w = x.shape
+        if b % s:
+            raise SeppError(f"bn_splits: {s} does not divide the {b} rows that a device holds")
+        mean, var = self.running_mean.repeat(s), self.running_var.repeat(s)
+        y = nn.functional.batch_norm(
+            x.reshape(b // s, s * c, h, w),  # group g holds the samples b with b % s == g
+            mean,
+            var,
+            self.weight.repeat(s),
+            self.bias.repeat(s),
+            training=True,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+        self.running_mean.copy_(mean.view(s, c).mean(0))
+        self.running_var.copy_(var.view(s, c).mean(0))
+        self.num_batches_tracked.add_(1)
+        return y.reshape(b, c, h, w)
+
+
+def split_norm(splits: int) -> NormLayer | None:
+    """A norm layer for `build_backbone`; None (ordinary batch norm) for one split."""
+    return None if splits == 1 else lambda channels: SplitBatchNorm2d(channels, splits)

@@ -1,0 +1,158 @@
+"""Batches as a function of (seed, epoch, step) alone, so that a resumed run sees the same ones.
+
+Packed images live on the device, and a batch is the ids of its rows; other images are decoded and
+cropped by loader workers, one worker a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import v2
+
+from stages.common import artifacts, env
+from stages.common.errors import SeppError
+from stages.common.images import ImageStore
+from stages.common.params import Views
+from stages.ssl import distributed
+
+
+class Rows(NamedTuple):
+    """Training rows, parallel arrays of length N."""
+
+    anchor: np.ndarray  # int64, image id of the first view
+    positive: np.ndarray  # int64, image id of the second view
+    weight: np.ndarray  # float32
+    instances: int  # how many of them are instance rows
+
+
+def instance_rows(ids: np.ndarray) -> Rows:
+    """Every image beside itself: vanilla training."""
+    return Rows(ids, ids, np.ones(len(ids), np.float32), len(ids))
+
+
+def read_rows(path: Path) -> Rows:
+    """The combined index of an arm.
+
+    Rows of weight 0 are left out: they add nothing to the loss, and in a batch they would still
+    move batch norms and queues. So with sepp.lambda 0 a training is the vanilla one, bit for bit.
+    """
+    table = artifacts.read_parquet(path, artifacts.COMBINED, "combine")
+    kinds = np.asarray(table["kind"].to_pylist(), dtype=object)
+    columns = [table[name].to_numpy() for name in ("anchor", "positive", "weight")]
+    kept = columns[2] > 0
+    return Rows(*(c[kept] for c in columns), instances=int((kinds == "instance").sum()))
+
+
+def step_seed(*parts: int) -> int:
+    """A well-mixed 63-bit seed from (seed, epoch, step, …)."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class Steps(Sampler[tuple[int, int]]):
+    """Names the batches of the current epoch: (epoch, step). Lightning calls `set_epoch`."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, step) for step in range(self.steps))
+
+
+class Batches(Dataset):
+    """Item (epoch, step) is this process's share of that step's rows, from a seeded shuffle.
+
+    The rows that do not fill a last batch are left out; which ones changes with the epoch.
+
+    Args:
+        total: number of rows.
+        batch_size: rows per step over all processes.
+        seed: of the shuffle.
+    """
+
+    def __init__(self, total: int, batch_size: int, seed: int) -> None:
+        self.total, self.batch_size, self.seed = total, batch_size, seed
+        self.rank, self.world = 0, 1
+        self._shuffle = lru_cache(maxsize=2)(self._permutation)
+
+    def __len__(self) -> int:
+        return self.total // self.batch_size
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng(step_seed(self.seed, epoch)).permutation(self.total)
+
+    def rows(self, epoch: int, step: int) -> np.ndarray:
+        """Row numbers (B / world,) of this process."""
+        start = step * self.batch_size
+        batch = self._shuffle(epoch)[start : start + self.batch_size]
+        return np.split(batch, self.world)[self.rank]
+
+    def loader(self, workers: int = 0) -> DataLoader:
+        """To be called in each process of a distributed run, once it knows its rank."""
+        # Noted here, because loader workers do not belong to the process group.
+        self.rank, self.world = distributed.rank(), distributed.world_size()
+        if self.batch_size % self.world:
+            raise SeppError(
+                f"batch_size {self.batch_size} does not split over {self.world} processes: "
+                "choose a multiple"
+            )
+        return DataLoader(
+            self,
+            batch_size=None,  # an item is a batch already
+            sampler=Steps(len(self)),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class PairBatches(Batches):
+    """Batches of training rows: ids and weights, and for streamed images also their crops."""
+
+    def __init__(
+        self, rows: Rows, store: ImageStore, views: Views, batch_size: int, seed: int, section: str
+    ) -> None:
+        if batch_size > len(rows.anchor):
+            raise SeppError(
+                f"params.yaml: {section}.batch_size {batch_size} is above the "
+                f"{len(rows.anchor)} training rows: lower it"
+            )
+        super().__init__(len(rows.anchor), batch_size, seed)
+        self.pairs, self.store = rows, store
+        self.streamed = store.packed is None
+        self.crop = random_crop(views)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        chosen = self.rows(*key)
+        anchor, positive = self.pairs.anchor[chosen], self.pairs.positive[chosen]
+        batch = {"anchor": anchor, "positive": positive, "weight": self.pairs.weight[chosen]}
+        batch = {name: torch.from_numpy(values) for name, values in batch.items()}
+        if self.streamed:
+            torch.manual_seed(step_seed(self.seed, *key, 2 + self.rank))
+            images = [self.crop(self.store.read(int(i))) for i in (*anchor, *positive)]
+            batch["images"] = torch.stack(images)  # (2B, 3, S, S) uint8
+        return batch
+
+    def loader(self, workers: int = 0) -> DataLoader:
+        return super().loader(env.workers() if self.streamed else 0)
+
+
+def random_crop(views: Views) -> v2.Transform:
+    """PIL image to a uint8 (3, S, S) random resized crop."""
+    size = (views.image_size, views.image_size)
+    crop = v2.RandomResizedCrop(size, views.crop_area, views.crop_ratio, antialias=True)
+    return v2.Compose([v2.PILToTensor(), crop])

@@ -1,0 +1,103 @@
+"""`sampler.checkpoint`: an encoder from weights that somebody else trained, or an earlier run."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stages.common import env
+from stages.common.errors import CheckpointError
+from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly
+
+# Wrappers that trainings put around a network's keys. MoCo keeps its query encoder in encoder_q.
+WRAPPERS = ("state_dict", "model", "module.", "encoder_q.", "backbone.", "encoder.")
+
+
+def from_checkpoint(name: str, config: EncoderConfig) -> Encoder:
+    """The encoder that `name` stands for.
+
+    Args:
+        name: a folder written by `Encoder.save` (it brings its own config), a ``.safetensors``
+            or torch state-dict file for the backbone in `config`, or the name of a torchvision
+            weight such as ``ResNet50_Weights.IMAGENET1K_V2``.
+        config: backbone, stem and preprocessing for a bare file; a projection head is taken from
+            the file where it has one (MoCo's ``fc.0``, ``fc.2``).
+
+    Raises:
+        CheckpointError: no such file or weight, not loadable without pickle, or keys do not fit.
+    """
+    path = Path(name).expanduser()
+    path = path if path.is_absolute() else env.repository() / path
+    if path.is_dir():
+        return Encoder.load(path)
+    if path.is_file():
+        return _from_state_dict(_read(path), config, str(path))
+    if "_Weights." in name:
+        return _from_torchvision(name)
+    raise CheckpointError(
+        f"sampler.checkpoint {name!r}: neither a file or folder ({path}) nor a torchvision weight "
+        "such as ResNet50_Weights.IMAGENET1K_V2"
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: does not load as plain weights ({reason})") from None
+    for wrapper in WRAPPERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise CheckpointError(f"{path}: holds no state dict of tensors")
+    return loaded
+
+
+def _from_state_dict(weights: dict[str, Tensor], config: EncoderConfig, source: str) -> Encoder:
+    """A bare state dict: keys of the backbone as torchvision names them, maybe wrapped."""
+    for wrapper in WRAPPERS:
+        inner = {k.removeprefix(wrapper): v for k, v in weights.items() if k.startswith(wrapper)}
+        weights = inner or weights
+    head = {k: v for k, v in weights.items() if k.startswith(("fc.", "projection."))}
+    body = {k: v for k, v in weights.items() if k not in head}
+    projection = None
+    if {"fc.0.weight", "fc.2.weight"} <= set(head):  # MoCo-v2: linear, ReLU, linear
+        first, second = head["fc.0.weight"], head["fc.2.weight"]
+        projection = [(*first.shape[::-1], False, True), (*second.shape[::-1], False, False)]
+    encoder = Encoder(EncoderConfig(**{**vars(config), "projection": projection}))
+    load_strictly(encoder.backbone, body, source)
+    if projection:
+        renamed = {k.replace("fc.", "layers."): v for k, v in head.items()}
+        load_strictly(encoder.projection, renamed, source)
+    return encoder.eval()
+
+
+def _from_torchvision(name: str) -> Encoder:
+    try:
+        weight = torchvision.models.get_weight(name)
+        model = torchvision.models.get_model(name.split("_Weights.")[0].lower(), weights=weight)
+    except (ValueError, AttributeError, KeyError, OSError) as error:
+        raise CheckpointError(f"sampler.checkpoint {name!r}: {error}") from None
+    preset = weight.transforms()
+    config = EncoderConfig(
+        backbone=name.split("_Weights.")[0].lower(),
+        stem="imagenet",
+        image_size=preset.crop_size[0],
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        training={"weights": name},
+    )
+    encoder = Encoder(config)
+    own = encoder.backbone.state_dict()
+    weights = {k: v for k, v in model.state_dict().items() if k in own}
+    load_strictly(encoder.backbone, weights, name)
+    return encoder.eval()

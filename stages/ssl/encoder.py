@@ -1,0 +1,121 @@
+"""The encoder that a training leaves behind: backbone, projection head, and how to feed it.
+
+On disk it is a folder of `model.safetensors` and `config.json`, enough to rebuild it without the
+method that trained it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from stages.common.artifacts import atomic
+from stages.common.errors import CheckpointError
+from stages.ssl.backbones import build_backbone
+from stages.ssl.heads import HeadSpec, build_head
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    backbone: str
+    stem: str  # cifar | imagenet
+    image_size: int  # pixels
+    mean: tuple[float, float, float]  # of RGB in [0, 1]
+    std: tuple[float, float, float]
+    projection: HeadSpec | None = None
+    training: dict[str, object] = field(default_factory=dict)  # how it was trained, for the reader
+
+
+class Encoder(nn.Module):
+    """Backbone and, where there is one, the projection head, both as at the end of training."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone, self.feature_dim = build_backbone(config.backbone, config.stem)
+        self.projection = build_head(config.projection) if config.projection else None
+
+    def dim(self, layer: str) -> int:
+        """Dimension of `layer`'s features.
+
+        Raises:
+            CheckpointError: the projection is asked of an encoder that has none.
+        """
+        if layer == "backbone":
+            return self.feature_dim
+        if self.config.projection is None:
+            raise CheckpointError(
+                f"this encoder ({self.config.backbone}) has no projection head: "
+                "set embed.layer: backbone in params.yaml"
+            )
+        return self.config.projection[-1][1]
+
+    def forward(self, images: Tensor, layer: str = "backbone") -> Tensor:
+        """Normalised images (B, 3, S, S) to features (B, D) of `layer`, backbone or projection."""
+        features = self.backbone(images)
+        return self.projection(features) if layer == "projection" else features
+
+    def save(self, folder: Path) -> None:
+        with atomic(folder) as partial:
+            partial.mkdir()
+            weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+            save_file(weights, partial / "model.safetensors")
+            config = json.dumps(asdict(self.config), indent=2)
+            (partial / "config.json").write_text(config + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Encoder:
+        """Raises CheckpointError when the folder holds no encoder or its weights do not fit."""
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            weights = load_file(folder / "model.safetensors")
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder}: holds no encoder ({error})") from None
+        encoder = cls(EncoderConfig(**config))
+        load_strictly(encoder, weights, str(folder))
+        return encoder.eval()
+
+
+def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Load all of `weights` into all of `module`.
+
+    Raises:
+        CheckpointError: names keys that are missing, left over, or of another shape.
+    """
+    own = module.state_dict()
+    # Counters of batches seen are absent from files written by old versions of torch.
+    missing = [k for k in own if k not in weights and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in weights if k not in own]
+    other = [
+        f"{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own
+        if k in weights and weights[k].shape != own[k].shape
+    ]
+    problems = [
+        f"{what} {', '.join(keys[:3])}{f' and {len(keys) - 3} more' if len(keys) > 3 else ''}"
+        for what, keys in (("missing", missing), ("unknown", unknown), ("shape of", other))
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{source}: weights do not fit the network ({'; '.join(problems)}); "
+            "check backbone and stem in params.yaml"
+        )
+    module.load_state_dict(weights, strict=False)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Hex digest of all parameters and buffers, bit for bit."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(
+            value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()

@@ -1,0 +1,71 @@
+"""Features of un-augmented images, streamed: memory is bounded by one batch, whatever the count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from stages.common import env
+from stages.common.errors import SeppError
+from stages.common.images import ImageStore
+from stages.common.progress import Progress
+from stages.ssl.encoder import Encoder
+from stages.ssl.views import Normalize
+
+
+class PlainImages(Dataset):
+    """Images as the encoder wants to see them, without augmentation: uint8 (3, S, S).
+
+    An image that already has S x S pixels is left alone. Any other is resized, its shorter edge to
+    S * 256 / 224, and its centre cropped: the usual protocol of ImageNet.
+    """
+
+    def __init__(self, store: ImageStore, ids: np.ndarray, size: int) -> None:
+        self.store, self.ids, self.size = store, ids, size
+        self.resize = v2.Compose(
+            [v2.Resize(round(size * 256 / 224), antialias=True), v2.CenterCrop(size)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Tensor:
+        pixels = torch.from_numpy(np.array(self.store.pixels(int(self.ids[index])))).permute(
+            2, 0, 1
+        )
+        return pixels if pixels.shape[1:] == (self.size, self.size) else self.resize(pixels)
+
+
+def device() -> torch.device:
+    """The device that SEPP_ACCELERATOR names; for auto, a GPU where there is one."""
+    name = env.accelerator()
+    if name in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise SeppError(f"environment: SEPP_ACCELERATOR={name}: this torch sees no GPU")
+    if name in ("auto", "gpu", "cuda"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+@torch.inference_mode()
+def encode(
+    encoder: Encoder, store: ImageStore, ids: np.ndarray, layer: str, batch_size: int, label: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (ids (B,), float32 features (B, D)) for the images `ids`, in their order."""
+    target = device()
+    encoder = encoder.to(target).eval()
+    config = encoder.config
+    normalize = Normalize(config.mean, config.std).to(target)
+    workers = 0 if store.packed is not None else env.workers()
+    loader = DataLoader(PlainImages(store, ids, config.image_size), batch_size, num_workers=workers)
+    start = 0
+    with Progress(label, len(ids), "images") as progress:
+        for images in loader:
+            features = encoder(normalize(images.to(target, non_blocking=True).float()), layer)
+            yield ids[start : start + len(images)], features.float().cpu().numpy()
+            start += len(images)
+            progress.advance(len(images))

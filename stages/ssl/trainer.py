@@ -1,0 +1,166 @@
+"""The one training loop: Lightning runs it, and a killed run continues to the same bits.
+
+All randomness of a step is drawn from generators seeded with (seed, epoch, step), so that nothing
+but weights, buffers, optimiser and counters needs to be saved.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import warnings
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from stages.common import env
+from stages.common.errors import SeppError
+from stages.common.progress import Progress
+from stages.common.state import TrainingState
+from stages.ssl.batches import Batches, step_seed
+
+History = list[dict[str, float]]
+
+
+class Fit(lightning.LightningModule):
+    """Base of what `fit` trains. Subclasses give `training_step` and `configure_optimizers`.
+
+    Args:
+        batches: what it is trained on; their seed is that of every step's draws.
+        steps: optimiser steps in all, which learning-rate schedules need to know.
+    """
+
+    def __init__(self, batches: Batches, steps: int) -> None:
+        super().__init__()
+        self.batches, self.steps = batches, steps
+        self.history: History = []  # one row an epoch
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def train_dataloader(self) -> DataLoader:
+        return self.batches.loader()
+
+    def reseed(self, step: int, part: int) -> None:
+        """Seed torch for one part of one step, alike in an unbroken run and a resumed one."""
+        torch.manual_seed(step_seed(self.batches.seed, self.current_epoch, step, part))
+
+    def record(self, **values: Tensor) -> None:
+        """Add to the epoch's means; stays on the device, so that no step waits for it."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.count += 1
+
+    def on_train_epoch_end(self) -> None:
+        reduce = self.trainer.strategy.reduce  # over all processes
+        means = {
+            name: float(reduce(total / self.count, reduce_op="mean"))
+            for name, total in self.sums.items()
+        }
+        self.sums, self.count = {}, 0
+        if not math.isfinite(means["loss"]):
+            raise SeppError(
+                f"the loss became {means['loss']} in epoch {self.current_epoch}: "
+                "lower the learning rate, or train with precision: fp32"
+            )
+        rate = self.optimizers().param_groups[0]["lr"]
+        self.history.append({"epoch": self.current_epoch + 1, **means, "lr": rate})
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.history = checkpoint["history"]
+
+
+class SaveState(Checkpoint):
+    """Writes the training's state at an epoch's end, if the last time is long enough ago."""
+
+    def __init__(self, state: TrainingState) -> None:
+        self.state = state
+        self.saved = None
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule
+    ) -> None:
+        now = time.monotonic()
+        self.saved = self.saved or now
+        due = trainer.strategy.broadcast(now - self.saved >= env.checkpoint_seconds())
+        if not due:
+            return
+        self.saved = now
+        partial = self.state.checkpoint.with_suffix(".partial")
+        trainer.save_checkpoint(partial)  # every rank must call it; rank 0 writes
+        if trainer.is_global_zero:
+            os.replace(partial, self.state.checkpoint)
+        trainer.strategy.barrier()
+
+
+class ShowProgress(lightning.Callback):
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.bar = Progress(self.label, trainer.max_steps, "steps", start=trainer.global_step)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        notes = {"epoch": str(trainer.current_epoch + 1)}
+        if module.history:
+            notes["loss"] = f"{module.history[-1]['loss']:.4f}"
+        self.bar.advance(1, **notes)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.bar.__exit__(None, None, None)
+
+
+def lightning_precision(name: str) -> str:
+    """`precision` of params.yaml as Lightning calls it; auto is bf16 on a GPU that has it."""
+    if name == "auto":
+        on_gpu = env.accelerator() in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        name = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
+    return {"bf16": "bf16-mixed", "fp32": "32-true"}[name]
+
+
+def fit(module: Fit, state: TrainingState, label: str, precision: str = "fp32") -> History:
+    """Train `module` for its number of steps, from the state's checkpoint if there is one.
+
+    Devices, nodes and launcher are the environment's (SEPP_*, torchrun, Slurm). Returns the
+    history, a row per epoch.
+    """
+    warnings.filterwarnings("ignore", module="lightning.*")
+    for package in ("pytorch", "fabric"):  # "GPU available: False", tips, and the like
+        logging.getLogger(f"lightning.{package}.utilities.rank_zero").setLevel(logging.WARNING)
+    several = env.nodes() > 1 or env.devices() != 1
+    trainer = lightning.Trainer(
+        accelerator=env.accelerator(),
+        devices=env.devices(),
+        num_nodes=env.nodes(),
+        # Every rank makes the same buffers (queue, EMA), so there is nothing to broadcast.
+        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+        precision=lightning_precision(precision),
+        max_steps=module.steps,
+        max_epochs=-1,
+        use_distributed_sampler=False,
+        callbacks=[ShowProgress(label), SaveState(state)]
+        if env.rank() == 0
+        else [SaveState(state)],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        benchmark=torch.cuda.is_available(),
+    )
+    resume = state.checkpoint if state.checkpoint.exists() else None
+    trainer.fit(module, ckpt_path=resume, weights_only=True)
+    if trainer.global_step != module.steps:
+        raise SeppError(f"{label}: interrupted at step {trainer.global_step} of {module.steps}")
+    return module.history
+
+
+def channels_last(module: nn.Module) -> nn.Module:
+    """Convolutions run faster so, on CPUs and GPUs alike."""
+    return module.to(memory_format=torch.channels_last)

@@ -1,0 +1,62 @@
+"""Augmentation: all views of a batch in one pass on the device, every draw per sample (kornia).
+
+Draws come from torch's global generator, which the trainer seeds for every step.
+"""
+
+from __future__ import annotations
+
+import kornia.augmentation as K
+import torch
+from torch import Tensor, nn
+
+from stages.common.params import Views
+
+
+class RandomViews(nn.Module):
+    """One random view of each image, as MoCo-v2's augmentation with the strengths of `params`.
+
+    Args:
+        cropped: the images come as random crops of the right size already (from loader workers
+            that decoded them), so that only flip, colour and blur remain.
+    """
+
+    def __init__(self, params: Views, cropped: bool = False) -> None:
+        super().__init__()
+        p = params
+        size = p.image_size
+        steps: list[nn.Module] = []
+        if not cropped:
+            crop = K.RandomResizedCrop(
+                (size, size), p.crop_area, p.crop_ratio, cropping_mode="resample"
+            )
+            steps.append(crop)
+        if p.flip:
+            steps.append(K.RandomHorizontalFlip(p.flip))
+        if p.jitter:
+            strengths = (p.brightness, p.contrast, p.saturation, p.hue)
+            steps.append(K.ColorJitter(*strengths, p=p.jitter))
+        if p.grayscale:
+            steps.append(K.RandomGrayscale(p=p.grayscale))
+        if p.blur:
+            kernel = max(3, size // 10 // 2 * 2 + 1)  # a tenth of the image, odd
+            steps.append(K.RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=p.blur))
+        self.steps = nn.Sequential(*steps)
+        self.normalize = Normalize(p.mean, p.std)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) to normalised float32 (B, 3, S, S)."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.normalize(self.steps(images.float() / 255), scale=1)
+
+
+class Normalize(nn.Module):
+    """Pixels to zero mean and unit deviation per channel."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, scale: float = 255) -> Tensor:  # (B, 3, H, W), 0…scale
+        return (images / scale - self.mean) / self.std

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import torch
+from torchvision.transforms.v2 import functional as tv
+
+from stages.common.params import Views, load_all
+from stages.ssl.views import Normalize, RandomViews
+from tests.conftest import REPOSITORY
+
+CIFAR = load_all(REPOSITORY / "stages/presets/cifar10.yaml").views
+
+
+def changed(**values) -> Views:
+    return CIFAR.model_copy(update=values)
+
+
+def images(count: int = 16, size: int = 32) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+
+
+def test_shape_type_and_seed():
+    views, x = RandomViews(changed(blur=0.5)), images(size=40)
+    torch.manual_seed(3)
+    first = views(x)
+    torch.manual_seed(3)
+    assert torch.equal(views(x), first)
+    assert not torch.equal(views(x), first)
+    assert first.shape == (16, 3, 32, 32)
+    assert first.dtype == torch.float32
+
+
+def test_every_sample_draws_its_own():
+    same = images(1).expand(64, -1, -1, -1)
+    torch.manual_seed(0)
+    views = RandomViews(CIFAR)(same)
+    assert len({tuple(v.flatten()[:50].tolist()) for v in views}) == 64
+
+
+def test_without_any_augmentation_only_normalisation_is_left():
+    off = changed(flip=0.0, jitter=0.0, grayscale=0.0, blur=0.0)
+    x = images()
+    expected = tv.normalize(x.float() / 255, list(CIFAR.mean), list(CIFAR.std))
+    torch.testing.assert_close(RandomViews(off, cropped=True)(x), expected)
+    torch.testing.assert_close(Normalize(CIFAR.mean, CIFAR.std)(x.float()), expected)
+
+
+def test_flip_and_grayscale_are_torchvisions():
+    x = images()
+    plain = {"jitter": 0.0, "blur": 0.0, "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    flipped = RandomViews(changed(flip=1.0, grayscale=0.0, **plain), cropped=True)(x)
+    torch.testing.assert_close(flipped, tv.horizontal_flip(x) / 255)
+    gray = RandomViews(changed(flip=0.0, grayscale=1.0, **plain), cropped=True)(x)
+    torch.testing.assert_close(gray, tv.rgb_to_grayscale(x.float() / 255, 3), atol=1e-3, rtol=0)
+
+
+def test_brightness_is_a_factor_within_its_strength():
+    """Of a constant image, brightness alone: x * f, with f in [0.6, 1.4] and another per sample."""
+    x = torch.full((64, 3, 8, 8), 100, dtype=torch.uint8)
+    only = changed(
+        image_size=8, flip=0.0, grayscale=0.0, blur=0.0, jitter=1.0,
+        brightness=0.4, contrast=0.0, saturation=0.0, hue=0.0,
+        mean=(0.0,) * 3, std=(1.0,) * 3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    factors = RandomViews(only, cropped=True)(x)[:, 0, 0, 0] * 255 / 100
+    assert 0.59 < factors.min() < 0.75
+    assert 1.25 < factors.max() < 1.41
+
+
+def test_a_crop_of_the_whole_image_is_the_image():
+    whole = changed(
+        crop_area=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, jitter=0.0, grayscale=0.0,
+        mean=(0.0,) * 3, std=(1.0,) * 3,
+    )  # fmt: skip
+    x = images()
+    torch.testing.assert_close(RandomViews(whole)(x), x / 255, atol=1e-4, rtol=0)
