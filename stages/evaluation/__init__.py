@@ -1,0 +1,1 @@
+"""How good a frozen encoder is: nearest neighbours and a linear classifier on its features."""

@@ -1,0 +1,156 @@
+"""Linear evaluation: a softmax classifier on the features of a frozen backbone (He et al. 2020).
+
+The two protocols train the same classifier with the same schedule. `cached` computes the features
+once, from un-augmented images; `moco` computes them anew from random crops and flips.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import multiclass_accuracy
+
+from stages.common.images import ImageStore
+from stages.common.params import LinearEval, Views
+from stages.common.state import TrainingState
+from stages.ssl.batches import Batches, PairBatches, instance_rows
+from stages.ssl.encoder import Encoder
+from stages.ssl.trainer import Fit, fit
+from stages.ssl.views import RandomViews
+
+
+class FeatureBatches(Batches):
+    """Batches of cached features (N, D) and labels (N,)."""
+
+    def __init__(self, features: Tensor, labels: Tensor, batch_size: int, seed: int) -> None:
+        super().__init__(len(features), min(batch_size, len(features)), seed)
+        self.features, self.labels = features, labels
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        rows = torch.from_numpy(self.rows(*key))
+        return {"features": self.features[rows], "labels": self.labels[rows]}
+
+
+class Probe(Fit):
+    """A linear layer trained by SGD, its learning rate divided by ten at the milestones."""
+
+    def __init__(self, dim: int, classes: int, params: LinearEval, batches: Batches) -> None:
+        super().__init__(batches, params.epochs * len(batches))
+        self.params = params
+        self.classifier = nn.Linear(dim, classes)
+        self.classifier.weight.data.normal_(mean=0.0, std=0.01)
+        self.classifier.bias.data.zero_()
+
+    def features(self, batch: dict[str, Tensor], index: int) -> tuple[Tensor, Tensor]:
+        """Features (B, D) and labels (B,) of a batch."""
+        return batch["features"], batch["labels"]
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        features, labels = self.features(batch, index)
+        loss = cross_entropy(self.classifier(features), labels)
+        self.record(loss=loss)
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        sgd = torch.optim.SGD(self.classifier.parameters(), self.params.lr, momentum=0.9)
+        steps = torch.optim.lr_scheduler.MultiStepLR(sgd, self.params.milestones, gamma=0.1)
+        return {"optimizer": sgd, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
+
+
+class ImageProbe(Probe):
+    """The full protocol: features of random crops and flips, by a backbone in eval mode."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        labels: Tensor,
+        classes: int,
+        params: LinearEval,
+        batches: PairBatches,
+    ) -> None:
+        super().__init__(encoder.feature_dim, classes, params, batches)
+        # In a list, so that the backbone is neither trained, nor saved, nor set to train mode.
+        self.frozen = [encoder.backbone.eval()]
+        self.labels = labels  # (number of images in the manifest,)
+        self.views = RandomViews(crops(encoder), cropped=batches.streamed)
+        self.images: Tensor | None = None
+
+    def on_fit_start(self) -> None:
+        self.frozen[0].to(self.device)
+        self.labels = self.labels.to(self.device)
+        if not self.batches.streamed:
+            packed = torch.from_numpy(self.batches.store.packed.copy())
+            self.images = packed.to(self.device).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def features(self, batch: dict[str, Tensor], index: int) -> tuple[Tensor, Tensor]:
+        ids = batch["anchor"]
+        self.reseed(index, self.global_rank)
+        images = batch["images"][: len(ids)] if self.images is None else self.images[ids]
+        return self.frozen[0](self.views(images)), self.labels[ids]
+
+
+def crops(encoder: Encoder) -> Views:
+    """The evaluation's augmentation: random resized crop and flip alone."""
+    config = encoder.config
+    return Views(
+        image_size=config.image_size,
+        mean=config.mean,
+        std=config.std,
+        crop_area=(0.08, 1.0),
+        crop_ratio=(3 / 4, 4 / 3),
+        flip=0.5,
+        jitter=0.0,
+        brightness=0.0,
+        contrast=0.0,
+        saturation=0.0,
+        hue=0.0,
+        grayscale=0.0,
+        blur=0.0,
+    )
+
+
+def train_probe(
+    encoder: Encoder,
+    store: ImageStore,
+    ids: np.ndarray,
+    features: Tensor,
+    classes: int,
+    params: LinearEval,
+    seed: int,
+    state: TrainingState,
+    label: str,
+) -> nn.Linear:
+    """The classifier after the last epoch.
+
+    Args:
+        ids: (N,) images to train on, all with labels.
+        features: (N, D) their un-augmented features, which the cached protocol trains on.
+    """
+    labels = torch.from_numpy(store.labels.astype(np.int64))  # (images in the manifest,)
+    torch.manual_seed(seed)
+    if params.protocol == "cached":
+        batches: Batches = FeatureBatches(
+            features, labels[torch.from_numpy(ids)], params.batch_size, seed
+        )
+        probe = Probe(features.shape[1], classes, params, batches)
+    else:
+        size = min(params.batch_size, len(ids))
+        rows = instance_rows(ids)
+        batches = PairBatches(rows, store, crops(encoder), size, seed, "linear_eval")
+        probe = ImageProbe(encoder, labels, classes, params, batches)
+    fit(probe, state, label)
+    return probe.classifier.cpu()
+
+
+@torch.no_grad()
+def top_k(classifier: nn.Linear, features: Tensor, labels: Tensor, k: int) -> float:
+    """Share of rows (M, D), in percent, whose label (M,) is among the k highest scores."""
+    scores = classifier(features)
+    return 100 * float(
+        multiclass_accuracy(scores, labels, scores.shape[1], top_k=k, average="micro")
+    )

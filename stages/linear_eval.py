@@ -1,0 +1,155 @@
+"""Evaluate one arm's encoder: kNN and linear top-1 (and top-5) on the test images.
+
+The numbers are those of the last epoch, of the pretraining and of the classifier alike.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.common import artifacts, env, params
+from stages.common.closure import imported_files
+from stages.common.command import arm_option, command, params_option, seed_option
+from stages.common.images import ImageStore
+from stages.common.params import LinearEval, StageParams
+from stages.common.state import TrainingState, fingerprint
+from stages.evaluation.knn import knn_top1
+from stages.evaluation.linear import top_k, train_probe
+from stages.ssl.encoder import Encoder, weights_digest
+from stages.ssl.inference import encode
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    encoder: Path
+    manifest: Path = Path("data/manifest.parquet")
+    images: Path = Path("data/images.npy")
+
+    @classmethod
+    def of(cls, arm: str, seed: int) -> Inputs:
+        return cls(Path(f"models/{arm}-{seed}"))
+
+
+@dataclass(frozen=True)
+class Outputs:
+    metrics: Path
+
+    @classmethod
+    def of(cls, arm: str, seed: int) -> Outputs:
+        return cls(Path(f"reports/metrics/linear_eval/{arm}-{seed}.json"))
+
+
+class Params(StageParams):
+    linear_eval: params.LinearEval
+
+
+def run(
+    settings: Params, inputs: Inputs, outputs: Outputs, arm: str, seed: int, state: TrainingState
+) -> None:
+    """Evaluate `inputs.encoder`; where labels or test images are missing, say so instead."""
+    store = ImageStore(inputs.manifest, inputs.images)
+    encoder = Encoder.load(inputs.encoder)
+    training = encoder.config.training
+    about = {"arm": arm, "seed": seed, **{k: training.get(k) for k in ("epochs", "rows", "steps")}}
+    missing = why_not(store)
+    if missing:
+        log.warning("linear_eval %s-%d: not evaluated: %s", arm, seed, missing)
+        result: dict[str, object] = {**about, "skipped": missing}
+    else:
+        result = {**about, **evaluate(encoder, store, settings.linear_eval, seed, state)}
+    state.check()
+    if env.rank() == 0:
+        artifacts.write_json(outputs.metrics, result)
+    state.clear()
+
+
+def labelled(store: ImageStore) -> np.ndarray:
+    """Ids (N,) on which a classifier is trained: the labelled split where there is one."""
+    ids = store.select("labelled")
+    return ids if len(ids) else store.select("train")
+
+
+def why_not(store: ImageStore) -> str | None:
+    """Why the encoder cannot be evaluated on these images, or None if it can."""
+    test, train = store.select("test"), labelled(store)
+    if not len(test):
+        return "the data set has no test split"
+    for name, ids in (("training", train), ("test", test)):
+        count = int((store.labels[ids] < 0).sum())
+        if count:
+            return f"{count} of {len(ids)} {name} images have no label"
+    return None
+
+
+def evaluate(
+    encoder: Encoder, store: ImageStore, settings: LinearEval, seed: int, state: TrainingState
+) -> dict[str, object]:
+    """Percentages on the test images.
+
+    Raises:
+        AssertionError: the encoder's weights or buffers moved, so that it was not frozen.
+    """
+    before = weights_digest(encoder.backbone)
+    train_ids, test_ids = labelled(store), store.select("test")
+    labels = torch.from_numpy(store.labels.astype(np.int64))
+    train_labels, test_labels = (
+        labels[torch.from_numpy(train_ids)],
+        labels[torch.from_numpy(test_ids)],
+    )
+    train = features_of(
+        encoder, store, train_ids, settings.batch_size, "features of training images"
+    )
+    test = features_of(encoder, store, test_ids, settings.batch_size, "features of test images")
+    knn = knn_top1(train, train_labels, test, test_labels, settings.knn_k, settings.knn_temperature)
+    classes = int(max(train_labels.max(), test_labels.max())) + 1
+    classifier = train_probe(
+        encoder, store, train_ids, train, classes, settings, seed, state, "linear classifier"
+    )
+    if weights_digest(encoder.backbone) != before:
+        raise AssertionError("the frozen backbone changed during linear evaluation")
+    result: dict[str, object] = {"protocol": settings.protocol}
+    result["linear_top1"] = top_k(classifier, test, test_labels, 1)
+    if classes > 5:
+        result["linear_top5"] = top_k(classifier, test, test_labels, 5)
+    return {**result, "knn_top1": knn}
+
+
+def features_of(
+    encoder: Encoder, store: ImageStore, ids: np.ndarray, batch_size: int, label: str
+) -> Tensor:
+    """Backbone features (N, D) of un-augmented images, on the CPU."""
+    blocks = [x for _, x in encode(encoder, store, ids, "backbone", batch_size, label)]
+    return torch.from_numpy(np.concatenate(blocks))
+
+
+@command
+@params_option
+@arm_option
+@seed_option
+def main(params_file: Path, arm: str, seed: int) -> None:
+    """Evaluate the encoder of one arm and seed: kNN and linear top-1, top-5 with over 5 classes.
+
+    Reads models/<arm>-<seed>; writes reports/metrics/linear_eval/<arm>-<seed>.json, in percent of
+    the test images, after the last epoch.
+    """
+    inputs = Inputs.of(arm, seed)
+
+    def current() -> str:
+        own = {**Params.load(params_file).model_dump(), "seed": seed}
+        code = imported_files("stages.linear_eval")
+        return fingerprint(own, [*map(Path, code), *vars(inputs).values()])
+
+    with TrainingState("linear_eval", current) as state:
+        run(Params.load(params_file), inputs, Outputs.of(arm, seed), arm, seed, state)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Put all results on one page.
+
+Reads what every stage measured, and the mined pairs with their images. Writes
+reports/summary.json, the numbers that `dvc metrics diff` compares, and reports/index.html, which
+opens from disk and needs nothing else. Numbers are of the arms and seeds in params.yaml alone,
+whatever older files lie beside theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.common import artifacts
+from stages.common.command import command, params_option
+from stages.common.errors import ArtifactError
+from stages.common.images import ImageStore
+from stages.common.params import Arm, Seed, StageParams
+from stages.reporting.gallery import make_gallery
+from stages.reporting.inputs import read_evaluations, read_histories, read_mining, read_rows
+from stages.reporting.page import Findings, render
+from stages.reporting.summary import summarise
+
+
+@dataclass(frozen=True)
+class Inputs:
+    manifest: Path = Path("data/manifest.parquet")
+    images: Path = Path("data/images.npy")
+    pairs: Path = Path("data/pairs.parquet")
+    mine: Path = Path("reports/metrics/mine.json")
+    curve: Path = Path("reports/plots/thresholds.csv")
+    evaluations: Path = Path("reports/metrics/linear_eval")  # <arm>-<seed>.json
+    histories: Path = Path("reports/plots/pretrain")  # <arm>-<seed>.csv
+    sampler_history: Path = Path("reports/plots/sampler.csv")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    summary: Path = Path("reports/summary.json")
+    page: Path = Path("reports/index.html")
+
+
+class Params(StageParams):
+    arms: list[Arm]
+    seeds: list[Seed]
+
+
+def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
+    """Raises ArtifactError if a result is missing or not whole, DataError if an image is gone."""
+    mining = read_mining(inputs.mine)
+    runs = read_evaluations(inputs.evaluations, params.arms, params.seeds)
+    pairs = artifacts.read_parquet(inputs.pairs, artifacts.PAIRS, "mine")
+    about = artifacts.metadata(pairs)
+    if not {"min", "max"} <= about.keys():
+        raise ArtifactError(inputs.pairs, "does not say its similarity interval", "mine")
+    findings = Findings(
+        summary=summarise(mining, runs),
+        mining=mining,
+        runs=runs,
+        interval=(about["min"], about["max"]),
+        curve=read_rows(inputs.curve, "mine", ("similarity", "pairs", "accuracy")),
+        sampler=read_rows(inputs.sampler_history, "sampler", ("epoch", "loss")),
+        histories=read_histories(inputs.histories, params.arms, params.seeds),
+        gallery=make_gallery(pairs, ImageStore(inputs.manifest, inputs.images)),
+    )
+    page = render(findings)
+    artifacts.write_json(outputs.summary, findings.summary)
+    with artifacts.atomic(outputs.page) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+@command
+@params_option
+def main(params_file: Path) -> None:
+    """Write the report: reports/index.html, to be opened in a browser, and reports/summary.json.
+
+    Means and sample standard deviations are over the seeds in params.yaml, of the last epoch.
+    """
+    run(Params.load(params_file), Inputs(), Outputs())
+
+
+if __name__ == "__main__":
+    main()

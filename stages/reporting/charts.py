@@ -1,0 +1,187 @@
+"""Charts as inline SVG that takes its colours and its font from the page, so dark mode just works.
+
+matplotlib draws with stand-in colours, which are then replaced by CSS variables.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
+
+from stages.reporting.inputs import Rows, Runs
+
+WIDTH = 5.4  # inches; narrow, so that the text is still legible on a phone
+TOKENS = ("ink", "line", "panel", "chosen", "pairs")
+ARMS = ("vanilla", "sepp", "duplicate", "random", "oracle", "sampler")
+COLOURS = {name: f"#0101{number:02x}" for number, name in enumerate(TOKENS + ARMS)}
+DASHES = {  # an arm is told by its line, too, not by its colour alone
+    "vanilla": (0, (5, 1.5)),
+    "duplicate": (0, (5, 1.5, 1, 1.5)),
+    "random": (0, (1, 1.2)),
+    "oracle": (0, (8, 1.5, 1, 1.5, 1, 1.5)),
+}
+STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": COLOURS["line"],
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": COLOURS["line"],
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), COLOURS["ink"]),
+    **dict.fromkeys(("xtick.color", "ytick.color"), COLOURS["ink"]),
+}
+
+
+def threshold_chart(curve: Rows, low: float, high: float) -> str:
+    """Pairs, and their accuracy where it is known, per 0.01 of similarity; [low, high] shaded."""
+    known = [row for row in curve if row["accuracy"] is not None]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(2 if known else 1, 1, sharex=True, squeeze=False)[:, 0]
+        for axes in panels:
+            axes.axvspan(low, high, color=COLOURS["chosen"], alpha=0.16, linewidth=0)
+            for bound in (low, high):
+                axes.axvline(bound, color=COLOURS["chosen"], linewidth=1)
+        if known:
+            _accuracy(panels[0], known)
+        _pairs(panels[-1], curve)
+        panels[-1].set_xlim(curve[0]["similarity"], curve[-1]["similarity"] + 0.01)
+        panels[-1].xaxis.set_major_locator(MultipleLocator(0.05))
+        panels[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
+        panels[-1].set_xlabel("cosine similarity of the two images")
+
+    label = (
+        "Accuracy of the pairs (line) and their number (bars, logarithmic) for each 0.01 of "
+        f"similarity; the chosen interval, {low:g} to {high:g}, is shaded. The numbers are in the "
+        "table beneath."
+    )
+    return _svg("thresholds", draw, 3.9 if known else 2.4, label)
+
+
+def _accuracy(axes: Axes, rows: Rows) -> None:
+    middle = [row["similarity"] + 0.005 for row in rows]
+    share = [100 * row["accuracy"] for row in rows]
+    axes.plot(middle, share, "o-", color=COLOURS["sepp"], markersize=3.5, linewidth=1.5)
+    axes.set_title("Accuracy: pairs whose labels agree, %")
+    axes.set_ylim(max(0, min(share) - 5), 101)
+
+
+def _pairs(axes: Axes, rows: Rows) -> None:
+    edges = [row["similarity"] for row in rows]
+    axes.bar(
+        edges, [row["pairs"] for row in rows], 0.01, align="edge",
+        color=COLOURS["pairs"], edgecolor=COLOURS["panel"], linewidth=0.8,
+    )  # fmt: skip
+    axes.set_title("Pairs (logarithmic)")
+    axes.set_yscale("log")
+    axes.set_ylim(0.5, max(10, 2 * max(row["pairs"] for row in rows)))
+    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _short(value: float, _: object) -> str:
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g} {letter}"
+    return f"{value:g}"
+
+
+def score_chart(runs: Runs) -> str:
+    """Linear top-1 of every run: a dot a seed, a bar at the arm's mean."""
+    scores = {
+        arm: [run["linear_top1"] for run in results if "skipped" not in run]
+        for arm, results in runs.items()
+    }
+    scores = {arm: values for arm, values in scores.items() if values}
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for row, (arm, values) in enumerate(scores.items()):
+            axes.plot(
+                values, [row] * len(values), "o", color=COLOURS[arm], markersize=8,
+                markerfacecolor="none", markeredgewidth=1.6,
+            )  # fmt: skip
+            axes.vlines(sum(values) / len(values), row - 0.3, row + 0.3, COLOURS[arm], linewidth=3)
+        axes.set_yticks(range(len(scores)), list(scores))
+        axes.set_ylim(len(scores) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.margins(x=0.1)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_title("Every seed (circle) and the mean (bar)")
+        axes.set_xlabel("linear top-1, % of the test images")
+
+    label = "Linear top-1 of each seed and the mean of each arm; the numbers are in the table."
+    return _svg("scores", draw, 1.1 + 0.36 * len(scores), label)
+
+
+def training_chart(name: str, histories: dict[str, list[Rows]]) -> str:
+    """Loss, and spread of the embeddings where recorded, by epoch; a line for every seed."""
+    every = [history for curves in histories.values() for history in curves]
+    panels = {"loss": "Loss"}
+    if all(row.get("embedding_std") is not None for history in every for row in history):
+        panels["embedding_std"] = "Spread of the embeddings (0 = collapsed, 1 = even)"
+
+    def draw(figure: Figure) -> None:
+        rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (column, title) in zip(rows, panels.items(), strict=True):
+            for arm, curves in histories.items():
+                for number, history in enumerate(curves):
+                    _curve(axes, arm, history, column, label=arm if number == 0 else None)
+            axes.set_title(title)
+        if "embedding_std" in panels:
+            rows[-1].set_ylim(0, 1.08)
+        rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        rows[-1].set_xlabel("epoch")
+        if len(histories) > 1:
+            figure.legend(*rows[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+
+    label = f"{' and '.join(panels)} by epoch of {', '.join(histories)}".replace("_", " ")
+    height = 0.5 + 1.5 * len(panels) + (0.25 * -(-len(histories) // 3) if len(histories) > 1 else 0)
+    return _svg(name, draw, height, label)
+
+
+def _curve(axes: Axes, arm: str, history: Rows, column: str, label: str | None) -> None:
+    epochs = [row["epoch"] for row in history]
+    values = [float("nan") if row[column] is None else row[column] for row in history]
+    axes.plot(
+        epochs, values, color=COLOURS[arm], linestyle=DASHES.get(arm, "-"), linewidth=1.3,
+        label=label, marker="o" if len(epochs) < 3 else None, markersize=4,
+    )  # fmt: skip
+
+
+def _svg(name: str, draw: Callable[[Figure], None], height: float, label: str) -> str:
+    """What `draw` draws as an `<svg>` element for HTML, the same bytes every time."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's matplotlibrc would change the bytes
+        matplotlib.rcParams.update({**STYLE, "svg.hashsalt": name})
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        draw(figure)
+        stream = io.StringIO()
+        undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(stream, format="svg", metadata=undated, transparent=True)
+    text = stream.getvalue()
+    box = re.search(r'viewBox="([^"]+)"', text)[1]
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)  # the page's
+    body = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", body)  # only clips and markers are used
+    body = body.replace(' id="', f' id="{name}-').replace("url(#", f"url(#{name}-")
+    body = body.replace('xlink:href="#', f'href="#{name}-')
+    for token, colour in COLOURS.items():
+        body = body.replace(colour, f"var(--{token})")
+    return f'<svg viewBox="{box}" role="img" aria-label="{label}">{body.strip()}'

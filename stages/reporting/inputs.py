@@ -1,0 +1,73 @@
+"""Reading what the stages measured, checked, so that the report never shows half a result."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.common import artifacts
+from stages.common.errors import ArtifactError
+
+Rows = list[dict[str, float | None]]
+Runs = dict[str, list[dict]]  # the evaluations of each arm, one a seed
+
+
+def read_mining(path: Path) -> dict:
+    """The metrics of the mined pairs; raises ArtifactError unless they are whole."""
+    mining = artifacts.read_json(path, "mine")
+    _require(path, mining, ("count", "accuracy", "anchors_covered", "images"), "mine")
+    return mining
+
+
+def read_evaluations(folder: Path, arms: Sequence[str], seeds: Sequence[int]) -> Runs:
+    """The evaluation of each arm and seed, in that order; other files in `folder` are old.
+
+    Raises ArtifactError if one is missing, or holds neither its numbers nor why it has none.
+    """
+    runs: Runs = {}
+    for arm in arms:
+        runs[arm] = []
+        for seed in seeds:
+            path, stage = folder / f"{arm}-{seed}.json", f"linear_eval@{arm}-{seed}"
+            result = artifacts.read_json(path, stage)
+            if "skipped" not in result:
+                _require(path, result, ("linear_top1", "knn_top1"), stage)
+            runs[arm].append({**result, "seed": seed})
+    return runs
+
+
+def read_histories(
+    folder: Path, arms: Sequence[str], seeds: Sequence[int]
+) -> dict[str, list[Rows]]:
+    """The training curve of each arm and seed: one row an epoch."""
+    return {
+        arm: [
+            read_rows(folder / f"{arm}-{seed}.csv", f"pretrain@{arm}-{seed}", ("epoch", "loss"))
+            for seed in seeds
+        ]
+        for arm in arms
+    }
+
+
+def read_rows(path: Path, stage: str, columns: Sequence[str]) -> Rows:
+    """The rows of a CSV of numbers; an empty cell is None. Raises ArtifactError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        numbers = [
+            {key: float(cell) if cell else None for key, cell in row.items()} for row in rows
+        ]
+    except FileNotFoundError:
+        raise ArtifactError(path, "is missing", stage) from None
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(path, f"is not a table of numbers ({error})", stage) from None
+    for row in numbers:
+        _require(path, row, columns, stage)
+    return numbers
+
+
+def _require(path: Path, values: dict, keys: Sequence[str], stage: str) -> None:
+    missing = [key for key in keys if key not in values]
+    if missing:
+        raise ArtifactError(path, f"does not say {', '.join(missing)}", stage)

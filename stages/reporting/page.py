@@ -1,0 +1,92 @@
+"""The report as one HTML file that needs nothing else: no network, no script, no second file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.reporting import charts
+from stages.reporting import summary as words
+from stages.reporting.gallery import Card
+from stages.reporting.inputs import Rows, Runs
+
+EXTRA_ROWS = {  # what an arm trains on beside every image
+    "vanilla": "nothing more: the baseline",
+    "sepp": "the mined semantic pairs",
+    "duplicate": "as many rows of an image with itself",
+    "random": "as many random pairs",
+    "oracle": "as many pairs of equal labels",
+}
+CONTROLS = ("duplicate", "random")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the page shows."""
+
+    summary: dict
+    mining: dict
+    runs: Runs
+    interval: tuple[float, float]  # cosine similarity of the pairs, both inclusive
+    curve: Rows
+    sampler: Rows  # empty if the sampler was not trained here
+    histories: dict[str, list[Rows]]
+    gallery: list[Card]
+
+
+def render(findings: Findings) -> str:
+    """The whole page; the same findings give the same bytes."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    every = [run for results in findings.runs.values() for run in results]
+    evaluated = [run for run in every if "skipped" not in run]
+    steps = {run.get("steps") for run in every}
+    arms = findings.runs.keys()
+    notes: dict[str, list[str]] = {}
+    for arm, numbers in findings.summary["arms"].items():
+        if "note" in numbers:
+            notes.setdefault(numbers["note"], []).append(arm)
+    kinds = [card.kind for card in findings.gallery]
+    accuracy = findings.mining["accuracy"]
+    return templates.get_template("page.html.j2").render(
+        vars(findings),
+        words=words,
+        extra_rows=EXTRA_ROWS,
+        main=words.featured(findings.summary),
+        every=[(arm, run) for arm, results in findings.runs.items() for run in results],
+        evaluated=evaluated,
+        notes=notes,
+        epochs=_listed({run.get("epochs") for run in every}),
+        seeds=_listed({run["seed"] for run in every}),
+        top5=any("linear_top5" in run for run in evaluated),
+        unequal_steps=len(steps) > 1,
+        absent=[arm for arm in CONTROLS if arm not in arms and "sepp" in arms],
+        kinds=sorted(set(kinds)),
+        enriched=kinds.count("different") > (1 - (accuracy or 0)) * len(kinds),
+        charts=_charts(findings, evaluated),
+    )
+
+
+def _charts(findings: Findings, evaluated: list[dict]) -> dict[str, Markup]:
+    """The SVG of each chart that there are numbers for."""
+    drawn = {"arms": charts.training_chart("arms", findings.histories)}
+    if any(row["pairs"] for row in findings.curve):
+        drawn["thresholds"] = charts.threshold_chart(findings.curve, *findings.interval)
+    if findings.sampler:
+        drawn["sampler"] = charts.training_chart("sampler", {"sampler": [findings.sampler]})
+    if len(evaluated) > len(findings.runs):  # some arm has several seeds
+        drawn["scores"] = charts.score_chart(findings.runs)
+    return {name: Markup(svg) for name, svg in drawn.items()}
+
+
+def _listed(values: set) -> str:
+    """Numbers as people list them; what is unknown is left out."""
+    return ", ".join(str(value) for value in sorted(values - {None}))

@@ -1,0 +1,111 @@
+"""Linear evaluation: both protocols learn what is there, and leave the backbone alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import stages.linear_eval as stage
+from stages.common import artifacts
+from stages.common.images import ImageStore
+from stages.common.params import load_all
+from stages.common.state import TrainingState
+from stages.evaluation.linear import top_k
+from stages.ssl.encoder import Encoder, EncoderConfig, weights_digest
+from tests.conftest import TINY, write_params
+
+MANIFEST, IMAGES = Path("data/manifest.parquet"), Path("data/images.npy")
+
+
+@pytest.fixture
+def encoder(project) -> Encoder:
+    torch.manual_seed(0)
+    config = EncoderConfig(
+        "resnet10",
+        "cifar",
+        8,
+        (0.3,) * 3,
+        (0.3,) * 3,
+        training={"epochs": 3, "rows": 48, "steps": 9},
+    )
+    encoder = Encoder(config)
+    encoder.save(project / "models/vanilla-0")
+    return encoder.eval()
+
+
+def evaluate(project, **changes) -> dict:
+    params = write_params(project / "params.yaml", {**TINY, **changes})
+    inputs, outputs = stage.Inputs.of("vanilla", 0), stage.Outputs.of("vanilla", 0)
+    with TrainingState("linear_eval", lambda: "fixed") as state:
+        stage.run(stage.Params.load(params), inputs, outputs, "vanilla", 0, state)
+    return artifacts.read_json(outputs.metrics, "linear_eval")
+
+
+@pytest.mark.parametrize("protocol", ["cached", "moco"])
+def test_the_classes_of_a_random_encoder_are_told_apart(project, encoder, protocol):
+    changes = {"linear_eval.protocol": protocol, "linear_eval.epochs": 20, "linear_eval.lr": 1.0}
+    changes["linear_eval.milestones"] = [12, 16]
+    result = evaluate(project, **changes)
+    assert result["linear_top1"] > 90
+    assert result["knn_top1"] > 60
+    assert "linear_top5" not in result  # there are three classes
+    assert (result["epochs"], result["rows"], result["steps"]) == (3, 48, 9)
+    again = evaluate(project, **changes)
+    assert again == result
+
+
+def test_the_backbone_does_not_move(project, encoder):
+    before = weights_digest(encoder)
+    settings = load_all(project / "params.yaml").linear_eval
+    store = ImageStore(MANIFEST, IMAGES)
+    for protocol in ("cached", "moco"):
+        with TrainingState("linear_eval", lambda p=protocol: p) as state:
+            changed = settings.model_copy(update={"protocol": protocol})
+            stage.evaluate(encoder, store, changed, 0, state)
+    assert weights_digest(encoder) == before
+
+
+def test_a_backbone_that_moves_is_found_out(project, encoder, monkeypatch):
+    def meddle(encoder, *args):
+        encoder.backbone.conv1.weight.data += 1e-3
+        return nn.Linear(512, 3)
+
+    monkeypatch.setattr(stage, "train_probe", meddle)
+    settings = load_all(project / "params.yaml").linear_eval
+    store = ImageStore(MANIFEST, IMAGES)
+    with TrainingState("linear_eval", lambda: "x") as state, pytest.raises(AssertionError):
+        stage.evaluate(encoder, store, settings, 0, state)
+
+
+def test_top_k_against_sorting():
+    torch.manual_seed(0)
+    layer, x, y = nn.Linear(4, 7), torch.randn(50, 4), torch.randint(0, 7, (50,))
+    ranks = np.argsort(-layer(x).detach().numpy(), axis=1)
+    for k in (1, 5):
+        expected = 100 * np.mean(
+            [label in row[:k] for row, label in zip(ranks, y.tolist(), strict=True)]
+        )
+        assert top_k(layer, x, y, k) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            lambda t: t.set_column(2, "label", [[-1] * len(t)]),
+            "48 of 48 training images have no label",
+        ),
+        (lambda t: t.slice(0, 48), "no test split"),
+    ],
+)
+def test_without_labels_or_test_images_it_says_why(project, encoder, change, reason):
+    table = artifacts.read_parquet(MANIFEST, artifacts.MANIFEST, "prepare")
+    changed = change(table).cast(artifacts.MANIFEST)
+    artifacts.write_parquet(MANIFEST, changed, artifacts.MANIFEST, {"classes": None})
+    result = evaluate(project)
+    assert reason in result["skipped"]
+    assert "linear_top1" not in result

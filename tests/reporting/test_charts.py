@@ -1,0 +1,54 @@
+"""Charts: what they show, that they follow the page's theme, and that they do not change."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from stages.reporting.charts import score_chart, threshold_chart, training_chart
+
+CURVE = [{"similarity": s / 100, "pairs": s - 80, "accuracy": s / 100} for s in range(80, 100)]
+HISTORY = [{"epoch": e, "loss": 1 / e, "embedding_std": 0.5} for e in (1.0, 2.0, 3.0)]
+RUNS = {"sepp": [{"linear_top1": 90.0}, {"linear_top1": 91.0}], "vanilla": [{"skipped": "why"}]}
+
+
+def texts(svg: str) -> list[str]:
+    return [e.text for e in ElementTree.fromstring(svg).iter() if e.tag == "text"]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: threshold_chart(CURVE, 0.97, 0.99),
+        lambda: threshold_chart(CURVE, 0.2, 0.2),
+        lambda: threshold_chart([{**row, "accuracy": None} for row in CURVE], 0.9, 1.0),
+        lambda: training_chart("arms", {"sepp": [HISTORY, HISTORY], "vanilla": [HISTORY]}),
+        lambda: training_chart("one", {"sepp": [HISTORY[:1]]}),
+        lambda: score_chart(RUNS),
+    ],
+)
+def test_every_chart_is_sound_themed_and_always_the_same(draw):
+    svg = draw()
+    assert svg == draw()
+    root = ElementTree.fromstring(svg)
+    assert root.get("role") == "img"
+    assert root.get("aria-label")
+    assert not re.search(r"#[0-9a-f]{6}\b|http|font-family|NaN", svg), "a colour or font of its own"
+
+
+def test_titles_and_units_are_text():
+    found = texts(threshold_chart(CURVE, 0.97, 0.99))
+    assert {"Pairs (logarithmic)", "Accuracy: pairs whose labels agree, %"} <= set(found)
+    assert "cosine similarity of the two images" in found
+
+
+def test_without_accuracy_only_pairs_are_drawn():
+    svg = threshold_chart([{**row, "accuracy": None} for row in CURVE], 0.97, 0.99)
+    assert not any("Accuracy" in text for text in texts(svg))
+
+
+def test_the_loss_is_found_by_name_and_the_spread_only_if_recorded():
+    bare = [{"lr": 0.1, "loss": 2.0, "epoch": 1.0}, {"lr": 0.1, "loss": None, "epoch": 2.0}]
+    found = texts(training_chart("arms", {"sepp": [bare], "oracle": [bare]}))
+    assert {"Loss", "epoch", "sepp", "oracle"} <= set(found)
+    assert not any("Spread" in text for text in found)

@@ -1,0 +1,252 @@
+"""The report stage on a small set of results, written as the stages write them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from stages import report
+from stages.common import artifacts
+from stages.common.errors import ArtifactError
+from tests.conftest import REPOSITORY, write_data
+
+ARMS, SEEDS = ["vanilla", "sepp"], [0, 1]
+LINEAR = {("vanilla", 0): 90.0, ("vanilla", 1): 91.0, ("sepp", 0): 92.0, ("sepp", 1): 95.0}
+VOID = ("br", "hr", "img", "input", "link", "meta")
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced; collects ids, references and the text that people read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict] = []
+        self.classes: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if "id" in values:
+            self.ids.append(values["id"])
+        for name in ("src", "href", "xlink:href", "action", "data", "srcset"):
+            if name in values:
+                self.links.append(values[name])
+        if tag == "img":
+            self.images.append(values)
+        self.classes.append(values.get("class", ""))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):  # <path … />, in the charts
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.stack.pop()
+
+    def handle_endtag(self, tag):
+        assert self.stack, f"</{tag}> without a start"
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        if self.stack and self.stack[-1] != "style":
+            self.text += data
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working directory with the results of two arms and two seeds."""
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path)  # labels 0 1 2 0 1 2 …
+    write_pairs([(0, 3, 0.97), (1, 4, 0.98), (0, 1, 0.975)])
+    write_mining(accuracy=2 / 3)
+    curve = [
+        {"similarity": s / 100, "pairs": 100 - s, "accuracy": s / 100 if s < 98 else None}
+        for s in range(80, 100)
+    ]
+    artifacts.write_csv(report.Inputs.curve, curve)
+    artifacts.write_csv(report.Inputs.sampler_history, history(5.0))
+    for (arm, seed), top1 in LINEAR.items():
+        write_run(arm, seed, linear_top1=top1, knn_top1=top1 - 1)
+    return tmp_path
+
+
+def history(loss: float) -> list[dict]:
+    return [{"epoch": e, "loss": loss / e, "embedding_std": 0.9, "lr": 0.1} for e in (1, 2, 3)]
+
+
+def write_pairs(rows: list[tuple]) -> None:
+    table = pa.table([pa.array(c) for c in zip(*rows, strict=True)], artifacts.PAIRS.names)
+    about = {"min": 0.97, "max": 0.99, "engine": "faiss"}
+    artifacts.write_parquet(report.Inputs.pairs, table, artifacts.PAIRS, about)
+
+
+def write_mining(accuracy: float | None, **more: str) -> None:
+    metrics = {"count": 3, "accuracy": accuracy, "anchors_covered": 4, "images": 48, **more}
+    artifacts.write_json(report.Inputs.mine, metrics)
+
+
+def write_run(arm: str, seed: int, **result: object) -> None:
+    about = {"arm": arm, "seed": seed, "epochs": 3, "rows": 48, "steps": 9}
+    artifacts.write_json(report.Inputs.evaluations / f"{arm}-{seed}.json", {**about, **result})
+    artifacts.write_csv(report.Inputs.histories / f"{arm}-{seed}.csv", history(4.0 + seed))
+
+
+def run(arms=ARMS, seeds=SEEDS) -> tuple[dict, str]:
+    params = report.Params.model_construct(arms=arms, seeds=seeds)
+    outputs = report.Outputs()
+    report.run(params, report.Inputs(), outputs)
+    return json.loads(outputs.summary.read_text()), outputs.page.read_text()
+
+
+def test_the_summary_is_what_one_computes_by_hand(folder):
+    summary, _ = run()
+    assert summary["pairs"] == {"count": 3, "accuracy": 2 / 3, "anchors_covered": 4}
+    assert summary["arms"]["vanilla"] == {
+        "top1_mean": 90.5, "top1_std": 0.707107, "knn_mean": 89.5, "knn_std": 0.707107, "n": 2,
+    }  # fmt: skip
+    assert summary["arms"]["sepp"]["top1_std"] == 2.12132  # 3 / sqrt(2): the sample deviation
+    assert summary["gain"] == {"sepp": 3.0}
+    assert list(summary) == ["pairs", "arms", "gain"]
+    assert list(summary["arms"]) == ARMS
+
+
+def test_results_of_other_arms_and_seeds_are_ignored(folder):
+    before = run()
+    write_run("sepp", 2, linear_top1=1.0, knn_top1=1.0)
+    write_run("random", 0, linear_top1=1.0, knn_top1=1.0)
+    assert run() == before
+
+
+def test_one_seed_has_no_spread(folder):
+    summary, page = run(seeds=[0])
+    assert summary["arms"]["sepp"]["top1_std"] is None
+    assert summary["gain"] == {"sepp": 2.0}
+    assert "one seed, so this may be chance" in Page(page).text
+
+
+def test_without_vanilla_there_is_no_gain(folder):
+    summary, page = run(arms=["sepp"])
+    assert summary["gain"] == {}
+    assert "a gain needs vanilla" in Page(page).text
+
+
+def test_a_skipped_evaluation_says_why(folder):
+    for arm, seed in LINEAR:
+        write_run(arm, seed, skipped="the data set has no test split")
+    summary, page = run()
+    assert summary["arms"]["sepp"] == {
+        "top1_mean": None, "top1_std": None, "knn_mean": None, "knn_std": None, "n": 0,
+        "note": "the data set has no test split",
+    }  # fmt: skip
+    assert summary["gain"] == {"sepp": None}
+    text = Page(page).text
+    assert "Not evaluated: vanilla, sepp. The data set has no test split." in text
+    assert "linear classifier and a kNN" not in text
+
+
+def test_without_labels_the_page_says_why_accuracy_is_missing(folder):
+    why = "no accuracy: the images of the pairs have no labels"
+    write_mining(None, note=why)
+    manifest = artifacts.read_parquet(report.Inputs.manifest, artifacts.MANIFEST, "prepare")
+    none = pa.array(np.full(len(manifest), -1, np.int32))
+    manifest = manifest.set_column(2, "label", none)
+    artifacts.write_parquet(
+        report.Inputs.manifest, manifest, artifacts.MANIFEST, artifacts.metadata(manifest)
+    )
+    rows = [{"similarity": s / 100, "pairs": 3, "accuracy": None} for s in range(80, 100)]
+    artifacts.write_csv(report.Inputs.curve, rows)
+    summary, text = run()
+    assert summary["pairs"] == {"count": 3, "accuracy": None, "anchors_covered": 4, "note": why}
+    page = Page(text)
+    assert "No accuracy: the images of the pairs have no labels." in page.text
+    assert page.text.count("labels unknown") == 3
+    assert "Accuracy: pairs whose labels agree" not in page.text
+
+
+def test_the_page_is_whole_and_needs_nothing_else(folder):
+    _, text = run()
+    page = Page(text)
+    assert not re.search(r"https?:|url\((?!#)|@import|<script", text)
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert len(page.ids) == len(set(page.ids))
+    assert set(re.findall(r'(?:url\(|href=")#([\w-]+)', text)) <= set(page.ids)
+    assert set(re.findall(r"var\(--(\w+)\)", text)) <= set(re.findall(r"--(\w+):", text))
+    for id_, title in {
+        "result": "The result", "thresholds": "Which threshold to choose",
+        "curves": "Training curves", "pairs": "Mined pairs to look at",
+    }.items():  # fmt: skip
+        assert id_ in page.ids
+        assert title in page.text
+    assert text.count("<svg") == text.count('role="img"') == 4
+
+
+def test_the_gallery_shows_right_and_wrong_pairs_by_word(folder):
+    page = Page(run()[1])
+    assert page.classes.count("same") == 2
+    assert page.classes.count("different") == 1
+    assert "similarity 0.9750" in page.text
+    assert [image["alt"] for image in page.images[:2]] == ["Image 1, 1", "Image 4, 1"]
+    assert all(image["class"] == "crisp" for image in page.images)
+
+
+def test_a_sampler_that_was_not_trained_here(folder):
+    artifacts.write_csv(report.Inputs.sampler_history, [], ("epoch", "loss", "lr"))
+    assert "The sampler was not trained here" in Page(run()[1]).text
+
+
+def test_same_inputs_same_bytes(folder):
+    run()
+    first = {p.name: p.read_bytes() for p in (report.Outputs.summary, report.Outputs.page)}
+    code = "import sys; from tests import test_report; test_report.run()"
+    environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONHASHSEED": "7", "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert first == {p.name: p.read_bytes() for p in (report.Outputs.summary, report.Outputs.page)}
+
+
+@pytest.mark.parametrize(
+    ("file", "stage"),
+    [
+        (report.Inputs.mine, "mine"),
+        (report.Inputs.curve, "mine"),
+        (report.Inputs.pairs, "mine"),
+        (report.Inputs.sampler_history, "sampler"),
+        (report.Inputs.evaluations / "sepp-1.json", "linear_eval@sepp-1"),
+        (report.Inputs.histories / "sepp-1.csv", "pretrain@sepp-1"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_stage(folder, file, stage):
+    file.unlink()
+    with pytest.raises(
+        ArtifactError, match=re.escape(f"{file}: is missing; run `dvc repro {stage}`")
+    ):
+        run()
+    assert not report.Outputs.page.exists()
+    assert not report.Outputs.summary.exists()
+
+
+def test_half_a_result_is_refused(folder):
+    write_run("sepp", 0, linear_top1=92.0)
+    with pytest.raises(ArtifactError, match=r"sepp-0\.json: does not say knn_top1"):
+        run()
+
+
+def test_it_never_loads_torch(folder):
+    code = (
+        "import sys; from tests import test_report; test_report.run(); "
+        "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
