@@ -1,0 +1,135 @@
+"""dvc.yaml says what the stages do: DVC follows neither Python imports nor what a stage reads.
+
+A stage's deps are its `Inputs` and the code that it imports, its outs are its `Outputs`, and its
+params are the leaves of its `Params`. A failure prints the list that belongs into dvc.yaml.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from stages.cli import STAGES
+from stages.common.closure import imported_files
+from stages.common.params import AllParams, leaves, plugins
+from tests.conftest import REPOSITORY, YAML_SAFE
+
+PIPELINE = YAML_SAFE.load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+PER_ARM = ("combine", "pretrain", "linear_eval")
+# Modules that a stage finds by a name in params.yaml, as dvc.yaml writes that name.
+BY_NAME = {
+    "prepare": ("stages.datasets", "stages/datasets/${data.name}.py"),
+    "sampler": ("stages.ssl.methods", "stages/ssl/methods/${sampler.method}.py"),
+    "pretrain": ("stages.ssl.methods", "stages/ssl/methods/${pretrain.method}.py"),
+}
+
+
+def module(stage: str):
+    return importlib.import_module(f"stages.{stage}")
+
+
+def paths(stage: str, kind: str) -> set[str]:
+    """The stage's `Inputs` or `Outputs` as dvc.yaml writes them."""
+    declared = getattr(module(stage), kind, None)
+    if declared is None:
+        return set()
+    made = declared.of("ARM", 7) if hasattr(declared, "of") else declared()
+    found = {str(getattr(made, f.name)) for f in dataclasses.fields(made)}
+    return {p.replace("ARM-7", "${item.arm}-${item.seed}") for p in found}
+
+
+def listed(stage: str, key: str) -> dict[str, dict]:
+    """Entries of one list in dvc.yaml, with their options."""
+    entries = PIPELINE[stage].get(key, [])
+    return {k: v for e in entries for k, v in (e if isinstance(e, dict) else {e: {}}).items()}
+
+
+def code(stage: str) -> set[str]:
+    files = imported_files(f"stages.{stage}")
+    if stage in BY_NAME:
+        package, written = BY_NAME[stage]
+        # Every choice's own imports must be listed, whichever is chosen.
+        folder = package.removeprefix("stages.").replace(".", "/")
+        for name in plugins(folder):
+            files |= imported_files(f"{package}.{name}") - {f"stages/{folder}/{name}.py"}
+        files.add(written)
+    return files
+
+
+def test_the_modules_of_the_package_are_the_stages():
+    modules = {f.stem for f in (REPOSITORY / "stages").glob("*.py")} - {"__init__", "cli"}
+    assert modules == set(PIPELINE) == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_deps_are_inputs_and_code(stage):
+    expected = paths(stage, "Inputs") | code(stage)
+    missing, superfluous = (
+        expected - set(listed(stage, "deps")),
+        set(listed(stage, "deps")) - expected,
+    )
+    assert not missing, f"{stage} in dvc.yaml lacks deps:\n" + "\n".join(
+        f"      - {p}" for p in sorted(missing)
+    )
+    assert not superfluous, f"{stage} in dvc.yaml has deps that it does not read: {superfluous}"
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_outs_are_outputs(stage):
+    outs = {k: v for key in ("outs", "metrics", "plots") for k, v in listed(stage, key).items()}
+    assert set(outs) == paths(stage, "Outputs")
+    for key in ("metrics", "plots"):
+        for path, options in listed(stage, key).items():
+            assert options["cache"] is False, f"{path} is committed, so DVC must not cache it"
+    for path in listed(stage, "outs"):
+        assert path.startswith(("data/", "models/")) or path == "reports/index.html"
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_params_are_the_leaves_that_are_read(stage):
+    declared = set(PIPELINE[stage].get("params", []))
+    all_leaves = leaves(AllParams) - {"methods"}
+    expanded = {
+        leaf for key in declared for leaf in all_leaves if leaf == key or leaf.startswith(f"{key}.")
+    }
+    read = leaves(module(stage).Params)
+    if "methods" in read:
+        section = "sampler" if stage == "sampler" else "pretrain"
+        assert f"methods.${{{section}.method}}" in declared
+        read.remove("methods")
+    assert expanded == read
+    matched = {
+        key for key in declared if any(e == key or e.startswith(f"{key}.") for e in expanded)
+    }
+    assert {key for key in declared - matched if not key.startswith("methods.")} == set()
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_commands(stage):
+    arguments = " --arm ${item.arm} --seed ${item.seed}" if stage in PER_ARM else ""
+    assert PIPELINE[stage]["cmd"] == f"python -m stages.{stage}{arguments}"
+    assert (PIPELINE[stage].get("matrix") == {"arm": "${arms}", "seed": "${seeds}"}) == (
+        stage in PER_ARM
+    )
+
+
+def test_no_leaf_has_a_name_that_dvc_overlooks():
+    """DVC misses changes of a parameter called size or nfiles inside a tracked group."""
+    assert not {leaf for leaf in leaves(AllParams) if re.search(r"(^|\.)(size|nfiles)$", leaf)}
+
+
+def test_every_parameter_is_read_by_some_stage():
+    read = {leaf for stage in PIPELINE for leaf in leaves(module(stage).Params)}
+    matrix = {"arms", "seeds"}
+    assert read | matrix == leaves(AllParams)
+
+
+def test_every_model_forbids_unknown_keys():
+    for name, field in AllParams.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            assert kind.model_config["extra"] == "forbid", name
