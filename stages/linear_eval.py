@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stages.common import artifacts, env, params
-from stages.common.closure import imported_files
+from stages.common.closure import ROOT, imported_files
 from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.images import ImageStore
 from stages.common.params import LinearEval, StageParams
@@ -145,7 +145,7 @@ def main(params_file: Path, arm: str, seed: int) -> None:
     def current() -> str:
         own = {**Params.load(params_file).model_dump(), "seed": seed}
         code = imported_files("stages.linear_eval")
-        return fingerprint(own, [*map(Path, code), *vars(inputs).values()])
+        return fingerprint(own, [*(ROOT / file for file in code), *vars(inputs).values()])
 
     with TrainingState("linear_eval", current) as state:
         run(Params.load(params_file), inputs, Outputs.of(arm, seed), arm, seed, state)

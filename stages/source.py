@@ -52,7 +52,10 @@ def listing(root: Path) -> Iterator[tuple[str, int, int]]:
                 if entry.is_dir():
                     folders.append(Path(entry.path))
                 else:
-                    status = entry.stat()
+                    try:
+                        status = entry.stat()
+                    except FileNotFoundError:  # a link to nowhere, which prepare will name
+                        status = entry.stat(follow_symlinks=False)
                     name = os.path.relpath(entry.path, root)
                     yield name, status.st_size, status.st_mtime_ns
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
 from stages.common import artifacts
+
+# Networks this small run fastest on one thread; set before torch loads, for subprocesses too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 YAML_SAFE = YAML(typ="safe")
@@ -70,6 +75,21 @@ def write_data(folder: Path, train: int = 48, test: int = 24, classes: int = 3) 
         folder / "data/manifest.parquet", table, artifacts.MANIFEST, {"classes": None}
     )
     np.save(folder / "data/images.npy", images)
+
+
+def write_folder_data(folder: Path) -> None:
+    """The same images as PNG files in a folder, streamed instead of packed."""
+    write_data(folder)
+    pixels = np.load(folder / "data/images.npy")
+    manifest = folder / "data/manifest.parquet"
+    table = artifacts.read_parquet(manifest, artifacts.MANIFEST, "prepare")
+    names = [f"{i}.png" for i in range(len(pixels))]
+    (folder / "raw").mkdir()
+    for name, image in zip(names, pixels, strict=True):
+        Image.fromarray(image).save(folder / "raw" / name)
+    table = table.set_column(table.schema.get_field_index("path"), "path", pa.array(names))
+    artifacts.write_parquet(manifest, table, artifacts.MANIFEST, {"classes": None})
+    np.save(folder / "data/images.npy", np.zeros(0, np.uint8))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def fingerprint(settings: object, files: Iterable[Path]) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for path in sorted(files):
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-            digest.update(str(file).encode())
+            digest.update(file.name.encode())  # not its folder: `dvc exp run --temp` runs elsewhere
             with file.open("rb") as stream:
                 while block := stream.read(1 << 22):
                     digest.update(block)
@@ -77,7 +77,7 @@ class TrainingState:
             raise StaleRunError(
                 "params.yaml, code or data were edited while this training ran; its result belongs "
                 "to the old values and is not recorded. `dvc repro` trains with the new ones; "
-                f"after undoing the edit it takes up the finished state in {self.folder}"
+                f"with the edit undone it takes up the last state saved in {self.folder}"
             )
 
     def clear(self) -> None:

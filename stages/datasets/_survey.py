@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from stages.common import env
 from stages.common.errors import BrokenImage
@@ -21,7 +21,7 @@ from stages.common.progress import Progress
 from stages.datasets import Split
 
 log = logging.getLogger(__name__)
-BLOCK = 512  # encoded images held in memory at a time
+BLOCK = 512  # images in work at a time
 T = TypeVar("T")
 
 
@@ -49,7 +49,7 @@ class Survey:
 
     def contents(self) -> Iterator[bytes]:
         """The encoded files, in the order of `rows`."""
-        return (content for _, content in _files(self.split, self.rows, self.root))
+        return (_read(source) for _, source in _files(self.split, self.rows, self.root))
 
 
 def survey(split: Split, rows: np.ndarray, root: Path, skip_broken: bool) -> Survey:
@@ -97,12 +97,12 @@ def decoded(found: Survey) -> Iterator[np.ndarray]:
             progress.advance()
 
 
-def _files(split: Split, rows: np.ndarray, root: Path) -> Iterator[tuple[str, bytes]]:
-    """(name for messages, encoded bytes) of the images `rows`, which ascend."""
+def _files(split: Split, rows: np.ndarray, root: Path) -> Iterator[tuple[str, Path | bytes]]:
+    """(name for messages, file or its bytes) of the images `rows`, which ascend."""
     if split.paths is not None:
         for row in rows:
             path = root / split.paths[row]
-            yield str(path), path.read_bytes()
+            yield str(path), path
         return
     wanted = set(rows.tolist())
     for row, file in enumerate(split.encoded()):
@@ -111,25 +111,36 @@ def _files(split: Split, rows: np.ndarray, root: Path) -> Iterator[tuple[str, by
 
 
 def _in_threads(
-    work: Callable[[bytes], T], files: Iterator[tuple[str, bytes]]
+    work: Callable[[Path | bytes], T], files: Iterator[tuple[str, Path | bytes]]
 ) -> Iterator[tuple[str, T]]:
-    """(name, work(content)) in order. Pillow decodes without holding the interpreter's lock."""
+    """(name, work(source)) in order. Pillow decodes without holding the interpreter's lock."""
     with ThreadPoolExecutor(max(1, env.workers())) as pool:
         while block := list(islice(files, BLOCK)):
-            names, contents = zip(*block, strict=True)
-            yield from zip(names, pool.map(work, contents), strict=True)
+            names, sources = zip(*block, strict=True)
+            yield from zip(names, pool.map(work, sources), strict=True)
 
 
-def _look(content: bytes) -> Look | Exception:
+def _read(source: Path | bytes) -> bytes:
+    return source.read_bytes() if isinstance(source, Path) else source
+
+
+def _look(source: Path | bytes) -> Look | Exception:
     try:
+        content = _read(source)
         with Image.open(io.BytesIO(content)) as image:
+            if image.mode[0] in "IF":  # Pillow would make all above 255 white in RGB
+                raise ValueError(f"more than 8 bits a channel, Pillow's mode {image.mode}")
             image.load()
             digest = hashlib.blake2b(content, digest_size=8).hexdigest()
             return Look(image.size, len(content), digest)
+    except UnidentifiedImageError:  # its own message is an address in memory
+        return ValueError("no image format that Pillow knows")
+    except OSError as error:
+        return OSError(error.strerror) if error.strerror else error  # without the path again
     except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
         return error
 
 
-def _pixels(content: bytes) -> np.ndarray:  # (1, H, W, 3)
-    with Image.open(io.BytesIO(content)) as image:
+def _pixels(source: Path | bytes) -> np.ndarray:  # (1, H, W, 3)
+    with Image.open(io.BytesIO(_read(source))) as image:
         return np.asarray(image.convert("RGB"))[None]

@@ -14,6 +14,9 @@ def read(root: Path) -> Dataset:
     """1,281,167 images to train on, the 50,000 validation images to test.
 
     torchvision unpacks the archives into `root` at the first time.
+
+    Raises:
+        DataError: archives and folders are missing, or train/ and val/ differ in their classes.
     """
     # Imported here: torchvision loads torch.
     from torchvision.datasets import ImageNet
@@ -27,6 +30,13 @@ def read(root: Path) -> Dataset:
             "ILSVRC2012_img_val.tar there. For train/ and val/ without the devkit: "
             "data.name: imagefolder"
         ) from None
+    # An unpacking that was cut short leaves some classes out, and labels count what is there.
+    odd = sorted(set(parts["train"].wnids) ^ set(parts["test"].wnids))
+    if odd:
+        raise DataError(
+            f"{root}: train/ and val/ differ in {len(odd)} classes ({odd[0]} …); remove the one "
+            "that is not whole, so that it is unpacked anew"
+        )
     splits = [
         Split(
             name,

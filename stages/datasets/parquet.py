@@ -66,7 +66,8 @@ def _labels(paths: list[Path]) -> np.ndarray:
         column = file.read(columns=[name]).column(name)
         if not pa.types.is_integer(column.type):
             raise DataError(f"{path}: column {name!r} is {column.type}; labels need to be integers")
-        parts.append(column.fill_null(-1).to_numpy().astype(np.int64))
+        # Widened first: an unsigned type, as converters write it, cannot hold the -1.
+        parts.append(column.cast(pa.int64()).fill_null(-1).to_numpy())
     return np.concatenate(parts)
 
 

@@ -57,8 +57,10 @@ class Probe(Fit):
 
     def configure_optimizers(self) -> dict[str, Any]:
         sgd = torch.optim.SGD(self.classifier.parameters(), self.params.lr, momentum=0.9)
-        steps = torch.optim.lr_scheduler.MultiStepLR(sgd, self.params.milestones, gamma=0.1)
-        return {"optimizer": sgd, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
+        # Counted in steps: Lightning saves a checkpoint before it steps a scheduler of epochs.
+        milestones = [epoch * len(self.batches) for epoch in self.params.milestones]
+        steps = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones, gamma=0.1)
+        return {"optimizer": sgd, "lr_scheduler": {"scheduler": steps, "interval": "step"}}
 
 
 class ImageProbe(Probe):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.common.closure import imported_files
+from stages.common.closure import ROOT, imported_files
 from stages.common.images import ImageStore
 from stages.common.params import AllParams, Training, Views, check, load_all
 from stages.common.state import TrainingState, fingerprint
@@ -125,7 +125,7 @@ def training_fingerprint(
     method = getattr(settings, section).method
     code = imported_files(module, f"stages.ssl.methods.{method}")
     own = {**settings.model_dump(), "methods": settings.methods[method], **more}
-    return fingerprint(own, [*map(Path, code), *inputs])
+    return fingerprint(own, [*(ROOT / file for file in code), *inputs])
 
 
 def total_steps(training: Training, rows: Rows) -> int:

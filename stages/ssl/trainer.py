@@ -56,6 +56,10 @@ class Fit(lightning.LightningModule):
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.count += 1
 
+    def on_train_batch_end(self, *_: object) -> None:
+        # Not Trainer(max_steps=…), with which Lightning does not resume at an epoch's boundary.
+        self.trainer.should_stop = self.trainer.global_step >= self.steps
+
     def on_train_epoch_end(self) -> None:
         reduce = self.trainer.strategy.reduce  # over all processes
         means = {
@@ -91,7 +95,8 @@ class SaveState(Checkpoint):
         now = time.monotonic()
         self.saved = self.saved or now
         due = trainer.strategy.broadcast(now - self.saved >= env.checkpoint_seconds())
-        if not due:
+        # An epoch cut short is the last, and not one that Lightning could resume after.
+        if not due or trainer.global_step >= module.steps:
             return
         self.saved = now
         partial = self.state.checkpoint.with_suffix(".partial")
@@ -106,7 +111,7 @@ class ShowProgress(lightning.Callback):
         self.label = label
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.bar = Progress(self.label, trainer.max_steps, "steps", start=trainer.global_step)
+        self.bar = Progress(self.label, module.steps, "steps", start=trainer.global_step)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         notes = {"epoch": str(trainer.current_epoch + 1)}
@@ -143,8 +148,7 @@ def fit(module: Fit, state: TrainingState, label: str, precision: str = "fp32") 
         # Every rank makes the same buffers (queue, EMA), so there is nothing to broadcast.
         strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
         precision=lightning_precision(precision),
-        max_steps=module.steps,
-        max_epochs=-1,
+        max_epochs=math.ceil(module.steps / len(module.batches)),
         use_distributed_sampler=False,
         callbacks=[ShowProgress(label), SaveState(state)]
         if env.rank() == 0

@@ -1,0 +1,109 @@
+"""Batches are a function of (seed, epoch, step), whoever asks and whenever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from stages.common import artifacts
+from stages.common.errors import SeppError
+from stages.common.images import ImageStore
+from stages.common.params import load_all
+from stages.ssl.batches import Batches, PairBatches, Rows, instance_rows, read_rows, step_seed
+from tests.conftest import write_folder_data
+
+
+@pytest.fixture
+def store(project) -> ImageStore:
+    return ImageStore(Path("data/manifest.parquet"), Path("data/images.npy"))
+
+
+def pairs(store: ImageStore, rows: Rows | None = None, size: int = 8, seed: int = 0) -> PairBatches:
+    views = load_all(Path("params.yaml")).views
+    rows = rows or instance_rows(store.select("train"))
+    return PairBatches(rows, store, views, size, seed, "pretrain")
+
+
+def test_an_epoch_shows_every_row_once_but_the_tail(store):
+    batches = pairs(store, size=10)
+    shown = [int(i) for step in range(len(batches)) for i in batches[(0, step)]["anchor"]]
+    assert len(shown) == len(set(shown)) == 40  # of 48
+    other = [int(i) for step in range(len(batches)) for i in batches[(1, step)]["anchor"]]
+    assert shown != other
+    assert set(shown) != set(other)  # another tail is left out
+
+
+def test_equal_keys_equal_batches_in_any_order(store):
+    a, b = pairs(store), pairs(store)
+    later = b[(3, 2)]
+    for epoch in range(4):
+        for step in range(len(a)):
+            first = a[(epoch, step)]
+            if (epoch, step) == (3, 2):
+                assert all(torch.equal(first[k], later[k]) for k in first)
+    assert not torch.equal(pairs(store, seed=1)[(0, 0)]["anchor"], a[(0, 0)]["anchor"])
+
+
+def test_rows_keep_their_members_together(store):
+    rows = Rows(np.arange(20), np.arange(20) + 20, np.linspace(0.1, 1, 20, dtype=np.float32), 0)
+    batch = pairs(store, rows)[(0, 0)]
+    assert torch.equal(batch["positive"], batch["anchor"] + 20)
+    torch.testing.assert_close(
+        batch["weight"], torch.from_numpy(rows.weight)[batch["anchor"]], rtol=0, atol=0
+    )
+
+
+def test_processes_share_a_batch():
+    whole, halves = Batches(64, 16, seed=0), [Batches(64, 16, seed=0) for _ in range(2)]
+    for rank, half in enumerate(halves):
+        half.rank, half.world = rank, 2
+    together = np.concatenate([half.rows(2, 1) for half in halves])
+    np.testing.assert_array_equal(together, whole.rows(2, 1))
+
+
+def test_rows_of_weight_zero_are_left_out(tmp_path):
+    table = pa.table(
+        {
+            "anchor": [0, 1, 0],
+            "positive": [0, 1, 1],
+            "weight": pa.array([1, 1, 0], pa.float32()),
+            "kind": pa.array(["instance", "instance", "semantic"]).dictionary_encode(),
+        }
+    )
+    artifacts.write_parquet(tmp_path / "rows.parquet", table, artifacts.COMBINED)
+    rows = read_rows(tmp_path / "rows.parquet")
+    assert rows.anchor.tolist() == [0, 1]
+    assert rows.instances == 2
+
+
+def test_a_batch_larger_than_the_rows_is_refused(store):
+    with pytest.raises(SeppError, match=r"pretrain\.batch_size 49 is above the 48 training rows"):
+        pairs(store, size=49)
+
+
+def test_streamed_batches_carry_seeded_crops(project, monkeypatch):
+    write_folder_data(project)
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(project / "raw"))
+    monkeypatch.setenv("SEPP_WORKERS", "2")
+    store = ImageStore(Path("data/manifest.parquet"), Path("data/images.npy"))
+    batches = pairs(store)
+    assert batches.streamed
+    direct = batches[(0, 1)]["images"]
+    assert direct.shape == (16, 3, 8, 8)
+    assert direct.dtype == torch.uint8
+    loader = batches.loader()
+    loaded = list(loader)[1]
+    assert torch.equal(loaded["images"], direct)  # by a worker process, to the same bits
+    assert not torch.equal(batches[(1, 1)]["images"], direct)
+
+
+def test_step_seeds_differ():
+    seeds = {
+        step_seed(s, e, t, p) for s in range(3) for e in range(4) for t in range(5) for p in (0, 1)
+    }
+    assert len(seeds) == 120
+    assert all(0 <= seed < 2**63 for seed in seeds)
