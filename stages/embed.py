@@ -51,7 +51,7 @@ def subset(ids: np.ndarray, k: int | float, seed: int) -> np.ndarray:
     count = max(1, round(k * len(ids))) if isinstance(k, float) else k
     if count > len(ids):
         raise ParamError(
-            "params.yaml", "embed.k", f"{count} is above the {len(ids)} training images"
+            "params.yaml", "embed.k", f"{count} is above the {len(ids)} training images: lower it"
         )
     return np.sort(np.random.default_rng(seed).choice(ids, count, replace=False))
 

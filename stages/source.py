@@ -41,23 +41,29 @@ def run(params: Params, outputs: Outputs) -> None:
     )
 
 
-def listing(root: Path) -> Iterator[tuple[str, int, int]]:
-    """(relative name, bytes, time of change in ns) of every file below `root` but hidden ones."""
-    folders = [root]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    folders.append(Path(entry.path))
-                else:
-                    try:
-                        status = entry.stat()
-                    except FileNotFoundError:  # a link to nowhere, which prepare will name
-                        status = entry.stat(follow_symlinks=False)
-                    name = os.path.relpath(entry.path, root)
-                    yield name, status.st_size, status.st_mtime_ns
+def listing(
+    folder: Path, prefix: str = "", above: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, int, int]]:
+    """(relative name, bytes, time of change in ns) of every file below but hidden ones.
+
+    Links are followed, as the data sets do, but not back into a folder of `above` that holds them.
+    """
+    here = os.path.realpath(folder)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from listing(Path(entry.path), f"{name}/", above | {here})
+                continue
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # a link to nowhere, which prepare will name
+                status = entry.stat(follow_symlinks=False)
+            yield name, status.st_size, status.st_mtime_ns
 
 
 @command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,9 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from stages.common import artifacts
+
+if TYPE_CHECKING:
+    from tests.datasets.bench import Bench
 
 # Networks this small run fastest on one thread; set before torch loads, for subprocesses too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -101,3 +104,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SEPP_STATE_DIR", str(tmp_path / ".state"))
     monkeypatch.setenv("SEPP_ACCELERATOR", "cpu")
     return tmp_path
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A data root without images, and a working directory in which prepare runs."""
+    from tests.datasets.bench import Bench
+
+    made = Bench(tmp_path)
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(made.root))
+    return made

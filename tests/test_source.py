@@ -117,3 +117,13 @@ def test_linked_files_count_and_a_link_to_nowhere_is_listed(root: Path, tmp_path
     dangling = listed(tmp_path)
     assert dangling["files"] == 4
     assert len({before["digest"], linked["digest"], dangling["digest"]}) == 3
+
+
+def test_links_in_a_circle_are_left_and_others_followed(root: Path, tmp_path: Path):
+    (root / "train/again").symlink_to(root)
+    assert listed(tmp_path)["files"] == 3
+    (root / "train/dog").symlink_to(root / "train/cat")
+    before = listed(tmp_path)
+    assert before["files"] == 6
+    (root / "train/dog").rename(root / "train/fox")
+    assert listed(tmp_path)["digest"] != before["digest"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from stages.common.errors import SeppError
 
@@ -23,14 +24,15 @@ VARIABLES = {
 }
 
 
-def _number(name: str, default: float, least: float) -> float:
+def _number(name: str, default: float, least: float, kind: type = float) -> Any:
     text = os.environ.get(name) or str(default)
     try:
-        value = float(text)
+        value = kind(text)
     except ValueError:
         value = float("nan")
     if not value >= least:
-        raise SeppError(f"environment: {name}={text}: not a number of at least {least:g}")
+        noun = "whole number" if kind is int else "number"
+        raise SeppError(f"environment: {name}={text}: not a {noun} of at least {least:g}")
     return value
 
 
@@ -55,15 +57,15 @@ def accelerator() -> str:
 
 def devices() -> int | str:
     text = os.environ.get("SEPP_DEVICES") or "1"
-    return text if text == "auto" else int(_number("SEPP_DEVICES", 1, 1))
+    return text if text == "auto" else _number("SEPP_DEVICES", 1, 1, int)
 
 
 def nodes() -> int:
-    return int(_number("SEPP_NODES", 1, 1))
+    return _number("SEPP_NODES", 1, 1, int)
 
 
 def workers() -> int:
-    return int(_number("SEPP_WORKERS", min(os.cpu_count() or 1, 8), 0))
+    return _number("SEPP_WORKERS", min(os.cpu_count() or 1, 8), 0, int)
 
 
 def checkpoint_seconds() -> float:

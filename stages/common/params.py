@@ -10,7 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from ruamel.yaml import YAML, YAMLError
 
 from stages.common.errors import ParamError
@@ -35,13 +43,16 @@ def _choice(kind: str, names: list[str], name: str) -> str:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, strict=True, allow_inf_nan=False
+    )
 
 
 class Data(Section):
     name: str  # a file of stages/datasets
     watch: list[str]  # [name] for a data set outside the repository: listed anew at every repro
-    limit: Annotated[int, Field(ge=2)] | None  # train on so many images, drawn at random
+    # Train on so many images, drawn at random; on fewer where skip_broken leaves out some of them.
+    limit: Annotated[int, Field(ge=2)] | None
     skip_broken: bool  # leave out images that do not decode, and count them; else stop
     pack_gib: Annotated[float, Field(ge=0)]  # equal-sized images up to this total are held decoded
 
@@ -94,7 +105,7 @@ class Views(Section):
         if not 0 < low <= high:
             raise ValueError(f"crop_ratio {low}, {high}: needs 0 < first <= second")
         if min(self.std) <= 0:
-            raise ValueError("std: every value must be above 0")
+            raise ValueError(f"std {self.std}: every value must be above 0")
         return self
 
 
@@ -124,9 +135,16 @@ class Pretrain(Training):
 
 class Embed(Section):
     # A fraction of the training images if a float, a count if an integer; K in the paper.
-    k: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
+    k: int | float
     layer: Literal["projection", "backbone"]
     batch_size: Count  # images per forward pass
+
+    @field_validator("k")
+    @classmethod
+    def _some(cls, k: int | float) -> int | float:
+        if not (k >= 1 if isinstance(k, int) else 0 < k <= 1):
+            raise ValueError(f"{k}: needs a fraction in (0.0, 1.0], or a count of at least 1")
+        return k
 
 
 class SeppMining(Section):
@@ -141,7 +159,7 @@ class SeppMining(Section):
     @model_validator(mode="after")
     def _order(self) -> SeppMining:
         if self.min > self.max:
-            raise ValueError(f"sepp.min {self.min} is above sepp.max {self.max}")
+            raise ValueError(f"sepp.min {self.min} is above sepp.max {self.max}: lower it")
         return self
 
 
@@ -184,7 +202,7 @@ class StageParams(BaseModel):
 
 
 class AllParams(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     data: Data
     views: Views
@@ -198,18 +216,26 @@ class AllParams(BaseModel):
     methods: dict[str, dict[str, Any]]  # each checked by its method's own file, which needs torch
     linear_eval: LinearEval
 
-    @model_validator(mode="after")
-    def _consistent(self) -> AllParams:
-        for key, values in (("arms", self.arms), ("seeds", self.seeds)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key} {values} names one twice")
-        for section, training in (("sampler", self.sampler), ("pretrain", self.pretrain)):
-            if training.method not in self.methods:
-                block = f"methods.{training.method}"
-                raise ValueError(f"{section}.method needs the block {block}, which is missing")
-        for name in self.methods:
+    @field_validator("arms", "seeds")
+    @classmethod
+    def _different(cls, values: list) -> list:
+        if len(set(values)) < len(values):
+            raise ValueError(f"{values} names one twice: remove the repeat")
+        return values
+
+    @field_validator("methods")
+    @classmethod
+    def _complete(cls, methods: dict, others: ValidationInfo) -> dict:
+        for name in methods:
             _choice("method", plugins("ssl/methods"), name)
-        return self
+        for section in ("sampler", "pretrain"):
+            training = others.data.get(section)  # None if it has errors of its own
+            if training and training.method not in methods:
+                raise ValueError(
+                    f"the block methods.{training.method} is missing, which {section}.method "
+                    "needs; `sepp preset NAME` writes a whole file"
+                )
+        return methods
 
 
 def load_all(path: Path) -> AllParams:
@@ -224,10 +250,10 @@ def check(file: Path, key: str, model: type[BaseModel], values: Any) -> Any:
 
 def _yaml(path: Path) -> Any:
     try:
-        return YAML(typ="safe").load(path.read_text())
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamError(path, "file", "is missing; `sepp preset digits` writes one") from None
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise ParamError(path, "file", " ".join(f"is not YAML: {error}".split())) from None
 
 
@@ -267,10 +293,11 @@ def _problem(error: Any) -> str:
         return "is missing; `sepp preset NAME` writes a whole file"
     if error["type"] == "extra_forbidden":
         return "is not a parameter; check its spelling"
-    message = error["msg"].removeprefix("Value error, ")
-    value = error["input"]
-    if isinstance(value, (dict, BaseModel)) or str(value) in message:
-        return message
+    value, message = error["input"], error["msg"]
+    if error["type"] == "value_error":  # one of ours, which names the value
+        return message.removeprefix("Value error, ")
+    if error["type"] in ("model_type", "dict_type"):
+        return f"{value!r}: should be a block of parameters; `sepp preset NAME` writes a whole file"
     return f"{value!r}: {message[0].lower()}{message[1:]}"
 
 

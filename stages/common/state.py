@@ -17,15 +17,20 @@ from filelock import FileLock, Timeout
 
 from stages.common import env
 from stages.common.artifacts import remove
-from stages.common.errors import StaleRunError
+from stages.common.errors import SeppError, StaleRunError
 
 log = logging.getLogger(__name__)
 
 
 def fingerprint(settings: object, files: Iterable[Path]) -> str:
-    """Hex digest of `settings` (JSON-able) and of the contents of `files`, folders included."""
+    """Hex digest of `settings` (JSON-able) and of the contents of `files`, folders included.
+
+    Raises SeppError if one of them is missing.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for path in sorted(files):
+        if not path.exists():
+            raise SeppError(f"{path}: is missing; run `dvc repro` to make it again")
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
             digest.update(file.name.encode())  # not its folder: `dvc exp run --temp` runs elsewhere
             with file.open("rb") as stream:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from stages.common.errors import DataError
-from stages.datasets import Dataset, Split
+from stages.datasets import Dataset
+from stages.datasets._folders import check_classes, split_of
 
 
 def read(root: Path) -> Dataset:
@@ -30,21 +29,10 @@ def read(root: Path) -> Dataset:
             "ILSVRC2012_img_val.tar there. For train/ and val/ without the devkit: "
             "data.name: imagefolder"
         ) from None
-    # An unpacking that was cut short leaves some classes out, and labels count what is there.
-    odd = sorted(set(parts["train"].wnids) ^ set(parts["test"].wnids))
-    if odd:
-        raise DataError(
-            f"{root}: train/ and val/ differ in {len(odd)} classes ({odd[0]} …); remove the one "
-            "that is not whole, so that it is unpacked anew"
-        )
-    splits = [
-        Split(
-            name,
-            np.asarray(part.targets),
-            paths=[str(Path(path).relative_to(root)) for path, _ in part.samples],
-        )
-        for name, part in parts.items()
-    ]
+    # An unpacking that was cut short leaves some classes out.
+    remedy = "remove the one that is not whole, so that it is unpacked anew"
+    check_classes(parts["train"].wnids, parts["test"].wnids, root / "val", remedy)
+    splits = [split_of(name, part.samples, root) for name, part in parts.items()]
     return Dataset(splits, [names[0] for names in parts["train"].classes])
 
 

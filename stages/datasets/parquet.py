@@ -6,7 +6,10 @@ The split is in the file name (`train-00000-of-00001.parquet`, `test-…` or `va
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +20,33 @@ from stages.common.errors import DataError
 from stages.datasets import Dataset, Split
 
 IMAGES, LABELS = ("image", "img"), ("label", "labels")
-TESTS = ("test", "validation", "val")  # the first that has files
+TESTS = ("test", "validation", "val")  # the first that has labels, or else the first
 BLOCK = 256  # rows held in memory at a time
+log = logging.getLogger(__name__)
 
 
 def read(root: Path) -> Dataset:
-    """Raises DataError without train files, or where a file has no image column."""
+    """Raises DataError without train files, or where labels or images are of another type."""
     files = sorted(f for folder in (root, root / "data") for f in folder.glob("*.parquet"))
-    shards = {"train": _named(files, "train")}
-    test = next((found for name in TESTS if (found := _named(files, name))), [])
-    shards |= {"test": test} if test else {}
-    if not shards["train"]:
+    shards = {name: found for name in ("train", *TESTS) if (found := _named(files, name))}
+    if "train" not in shards:
         raise DataError(
             f"{root}: holds no train*.parquet (nor in its data/); "
             "set SEPP_DATA_ROOT to the folder of the Parquet files"
         )
+    first = _open(shards["train"][0])
+    if _column(first, LABELS) is None:
+        columns = ", ".join(first.schema_arrow.names)
+        log.info("%s: read as unlabelled: label or labels is not among %s", root, columns)
+    labels = {name: _labels(paths) for name, paths in shards.items()}
+    tests = [name for name in TESTS if name in shards]
+    # The hub's ImageNet has a test split whose labels are secret, and given as -1.
+    tests.sort(key=lambda name: (labels[name] < 0).all())
     splits = [
-        Split(name, _labels(paths), encoded=lambda paths=paths: _images(paths))
-        for name, paths in shards.items()
+        Split(ours, labels[name], encoded=partial(_images, shards[name]))
+        for ours, name in zip(("train", "test"), ["train", *tests[:1]], strict=False)
     ]
-    return Dataset(splits, _classes(shards["train"][0]))
+    return Dataset(splits, _classes(first))
 
 
 def _named(files: list[Path], split: str) -> list[Path]:
@@ -44,10 +54,18 @@ def _named(files: list[Path], split: str) -> list[Path]:
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    try:
+    with _reading(path):
         return pq.ParquetFile(path, memory_map=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: does not read as Parquet ({error}); fetch it again") from None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raises DataError for what pyarrow raises on a damaged file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: does not read as Parquet ({reason}); fetch it again") from None
 
 
 def _column(file: pq.ParquetFile, names: tuple[str, ...]) -> str | None:
@@ -63,11 +81,19 @@ def _labels(paths: list[Path]) -> np.ndarray:
         if name is None:
             parts.append(np.full(file.metadata.num_rows, -1))
             continue
-        column = file.read(columns=[name]).column(name)
+        with _reading(path):
+            column = file.read(columns=[name]).column(name)
         if not pa.types.is_integer(column.type):
             raise DataError(f"{path}: column {name!r} is {column.type}; labels need to be integers")
         # Widened first: an unsigned type, as converters write it, cannot hold the -1.
-        parts.append(column.cast(pa.int64()).fill_null(-1).to_numpy())
+        labels = column.cast(pa.int64(), safe=False).fill_null(-1).to_numpy()
+        low, high = labels.min(initial=0), labels.max(initial=0)
+        if low < -1 or high >= 2**31:  # the manifest's type would wrap them
+            raise DataError(
+                f"{path}: column {name!r} goes from {low} to {high}; "
+                "labels need to count from 0, and -1 is none"
+            )
+        parts.append(labels)
     return np.concatenate(parts)
 
 
@@ -80,19 +106,25 @@ def _images(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
                 f"{path}: has no image column; it needs one called {' or '.join(IMAGES)}, "
                 f"and has {', '.join(file.schema_arrow.names)}"
             )
+        kind = file.schema_arrow.field(name).type
+        nested = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        values = kind.field("bytes").type if nested else kind
+        if not (pa.types.is_binary(values) or pa.types.is_large_binary(values)):
+            raise DataError(
+                f"{path}: column {name!r} is {kind}; images need to be binary or "
+                "struct<bytes: binary>"
+            )
         row = 0
-        for batch in file.iter_batches(BLOCK, columns=[name]):
-            column = batch.column(0)
-            if pa.types.is_struct(column.type):
-                column = column.field("bytes")
-            for value in column:
-                yield f"{path} row {row}", value.as_py() or b""
-                row += 1
+        with _reading(path):
+            for batch in file.iter_batches(BLOCK, columns=[name]):
+                for value in batch.column(0).field("bytes") if nested else batch.column(0):
+                    yield f"{path} row {row}", value.as_py() or b""
+                    row += 1
 
 
-def _classes(path: Path) -> list[str] | None:
+def _classes(file: pq.ParquetFile) -> list[str] | None:
     """Names that the hub's `datasets` library stored in the schema, if it did."""
-    stored = (_open(path).schema_arrow.metadata or {}).get(b"huggingface")
+    stored = (file.schema_arrow.metadata or {}).get(b"huggingface")
     if stored is None:
         return None
     features = json.loads(stored).get("info", {}).get("features", {})

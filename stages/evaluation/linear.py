@@ -38,6 +38,8 @@ class FeatureBatches(Batches):
 class Probe(Fit):
     """A linear layer trained by SGD, its learning rate divided by ten at the milestones."""
 
+    remedy = "lower linear_eval.lr in params.yaml"
+
     def __init__(self, dim: int, classes: int, params: LinearEval, batches: Batches) -> None:
         super().__init__(batches, params.epochs * len(batches))
         self.params = params

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from stages.common.errors import SeppError
@@ -72,28 +74,27 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         super().__init__(num_features)
         self.splits = splits
 
-    def forward(self, x):  # (B, C, H, W) -> (B, C, H, W)
-        s = self.splits // world_size()
-        if not self.training or s <= 1:
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H, W)
+        groups = self.splits // world_size()
+        if not self.training or groups <= 1:
             return super().forward(x)
-        b, c, h, w = x.shape
-        if b % s:
-            raise SeppError(f"bn_splits: {s} does not divide the {b} rows that a device holds")
-        mean, var = self.running_mean.repeat(s), self.running_var.repeat(s)
-        y = nn.functional.batch_norm(
-            x.reshape(b // s, s * c, h, w),  # group g holds the samples b with b % s == g
-            mean,
-            var,
-            self.weight.repeat(s),
-            self.bias.repeat(s),
-            training=True,
-            momentum=self.momentum,
-            eps=self.eps,
-        )
-        self.running_mean.copy_(mean.view(s, c).mean(0))
-        self.running_var.copy_(var.view(s, c).mean(0))
+        if len(x) % groups:
+            raise SeppError(
+                f"bn_splits: {groups} does not divide the {len(x)} rows of a device: "
+                "change it or batch_size in params.yaml"
+            )
+        means = self.running_mean.repeat(groups, 1)  # (groups, C)
+        variances = self.running_var.repeat(groups, 1)
+        # Group by group: folding the groups into channels undoes channels_last, at five times the
+        # cost of a whole training step.
+        parts = [
+            batch_norm(part, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+            for part, mean, variance in zip(x.chunk(groups), means, variances, strict=True)
+        ]
+        self.running_mean.copy_(means.mean(0))
+        self.running_var.copy_(variances.mean(0))
         self.num_batches_tracked.add_(1)
-        return y.reshape(b, c, h, w)
+        return torch.cat(parts)
 
 
 def split_norm(splits: int) -> NormLayer | None:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from stages.common.artifacts import atomic
@@ -65,7 +66,8 @@ class Encoder(nn.Module):
         with atomic(folder) as partial:
             partial.mkdir()
             weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-            save_file(weights, partial / "model.safetensors")
+            # Not save_file, whose error on a full disk is none of the operating system's.
+            (partial / "model.safetensors").write_bytes(save(weights))
             config = json.dumps(asdict(self.config), indent=2)
             (partial / "config.json").write_text(config + "\n")
 
@@ -75,9 +77,11 @@ class Encoder(nn.Module):
         try:
             config = json.loads((folder / "config.json").read_text())
             weights = load_file(folder / "model.safetensors")
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder}: holds no encoder ({error})") from None
-        encoder = cls(EncoderConfig(**config))
+            encoder = cls(EncoderConfig(**config))
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{folder}: holds no encoder ({error}); run `dvc repro` to make it again"
+            ) from None
         load_strictly(encoder, weights, str(folder))
         return encoder.eval()
 

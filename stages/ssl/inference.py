@@ -48,7 +48,12 @@ def device() -> torch.device:
         raise SeppError(f"environment: SEPP_ACCELERATOR={name}: this torch sees no GPU")
     if name in ("auto", "gpu", "cuda"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise SeppError(
+            f"environment: SEPP_ACCELERATOR={name}: no such device; auto, cpu, gpu and mps are"
+        ) from None
 
 
 @torch.inference_mode()

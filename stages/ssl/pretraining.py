@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stages.common.closure import ROOT, imported_files
+from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
 from stages.common.params import AllParams, Training, Views, check, load_all
 from stages.common.state import TrainingState, fingerprint
@@ -30,6 +31,8 @@ class Pretraining(Fit):
         super().__init__(batches, steps)
         self.method = method.to(memory_format=torch.channels_last)
         self.views = RandomViews(views, cropped=batches.streamed)
+        block = type(method).__module__.rpartition(".")[2]
+        self.remedy = f"lower methods.{block}.base_lr in params.yaml, or set precision: fp32 there"
         self.images: Tensor | None = None  # (N, 3, H, W) uint8 on the device, unless streamed
 
     def on_fit_start(self) -> None:
@@ -146,10 +149,14 @@ def check_trainings(file: Path) -> None:
     """Check, before anything long starts, what of both trainings only torch can check.
 
     Raises:
-        ParamError: a method's block; SeppError: a backbone or its stem.
+        ParamError: a method's block, a backbone or its stem.
     """
     everything: AllParams = load_all(file)
     for name, values in everything.methods.items():
         check(file, f"methods.{name}", find_method(name).Params, values)
-    for training in (everything.sampler, everything.pretrain):
-        build_backbone(training.backbone, training.stem)
+    for section in ("sampler", "pretrain"):
+        training: Training = getattr(everything, section)
+        try:
+            build_backbone(training.backbone, training.stem)
+        except SeppError as error:
+            raise ParamError(file, section, str(error)) from None

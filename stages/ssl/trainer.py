@@ -14,6 +14,7 @@ import warnings
 
 import lightning.pytorch as lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ class Fit(lightning.LightningModule):
         batches: what it is trained on; their seed is that of every step's draws.
         steps: optimiser steps in all, which learning-rate schedules need to know.
     """
+
+    remedy = "lower the learning rate"  # for a loss that diverges
 
     def __init__(self, batches: Batches, steps: int) -> None:
         super().__init__()
@@ -69,8 +72,7 @@ class Fit(lightning.LightningModule):
         self.sums, self.count = {}, 0
         if not math.isfinite(means["loss"]):
             raise SeppError(
-                f"the loss became {means['loss']} in epoch {self.current_epoch}: "
-                "lower the learning rate, or train with precision: fp32"
+                f"the loss became {means['loss']} in epoch {self.current_epoch + 1}: {self.remedy}"
             )
         rate = self.optimizers().param_groups[0]["lr"]
         self.history.append({"epoch": self.current_epoch + 1, **means, "lr": rate})
@@ -100,7 +102,11 @@ class SaveState(Checkpoint):
             return
         self.saved = now
         partial = self.state.checkpoint.with_suffix(".partial")
-        trainer.save_checkpoint(partial)  # every rank must call it; rank 0 writes
+        try:
+            trainer.save_checkpoint(partial)  # every rank must call it; rank 0 writes
+        except OSError as error:
+            error.filename = str(self.state.checkpoint)  # Lightning's error does not name it
+            raise
         if trainer.is_global_zero:
             os.replace(partial, self.state.checkpoint)
         trainer.strategy.barrier()
@@ -140,29 +146,41 @@ def fit(module: Fit, state: TrainingState, label: str, precision: str = "fp32") 
     warnings.filterwarnings("ignore", module="lightning.*")
     for package in ("pytorch", "fabric"):  # "GPU available: False", tips, and the like
         logging.getLogger(f"lightning.{package}.utilities.rank_zero").setLevel(logging.WARNING)
-    several = env.nodes() > 1 or env.devices() != 1
-    trainer = lightning.Trainer(
-        accelerator=env.accelerator(),
-        devices=env.devices(),
-        num_nodes=env.nodes(),
-        # Every rank makes the same buffers (queue, EMA), so there is nothing to broadcast.
-        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
-        precision=lightning_precision(precision),
-        max_epochs=math.ceil(module.steps / len(module.batches)),
-        use_distributed_sampler=False,
-        callbacks=[ShowProgress(label), SaveState(state)]
-        if env.rank() == 0
-        else [SaveState(state)],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        benchmark=torch.cuda.is_available(),
-    )
+    trainer = _trainer(module, state, label, precision)
     resume = state.checkpoint if state.checkpoint.exists() else None
     trainer.fit(module, ckpt_path=resume, weights_only=True)
     if trainer.global_step != module.steps:
         raise SeppError(f"{label}: interrupted at step {trainer.global_step} of {module.steps}")
     return module.history
+
+
+def _trainer(module: Fit, state: TrainingState, label: str, precision: str) -> lightning.Trainer:
+    """Raises SeppError if there are no such devices as the environment asks for."""
+    several = env.nodes() > 1 or env.devices() != 1
+    try:
+        return lightning.Trainer(
+            accelerator=env.accelerator(),
+            devices=env.devices(),
+            num_nodes=env.nodes(),
+            # Every rank makes the same buffers (queue, EMA), so there is nothing to broadcast.
+            strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+            precision=lightning_precision(precision),
+            max_epochs=math.ceil(module.steps / len(module.batches)),
+            use_distributed_sampler=False,
+            callbacks=[ShowProgress(label), SaveState(state)]
+            if env.rank() == 0
+            else [SaveState(state)],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            benchmark=torch.cuda.is_available(),
+        )
+    except (MisconfigurationException, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SeppError(
+            f"environment: SEPP_ACCELERATOR={env.accelerator()}, SEPP_DEVICES={env.devices()}: "
+            f"{reason}"
+        ) from None
 
 
 def channels_last(module: nn.Module) -> nn.Module:

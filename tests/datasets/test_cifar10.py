@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from stages.common.errors import DataError, ParamError
@@ -11,13 +9,6 @@ from tests.datasets import samples
 from tests.datasets.bench import Bench
 
 LABELS = [i % 10 for i in range(24)]
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = Bench(tmp_path)
-    monkeypatch.setenv("SEPP_DATA_ROOT", str(made.root))
-    return made
 
 
 def test_ids_splits_and_labels_follow_the_batches(bench: Bench, monkeypatch: pytest.MonkeyPatch):
@@ -60,3 +51,14 @@ def test_a_missing_batch_is_named_with_its_remedy(bench: Bench, monkeypatch: pyt
         bench.run("cifar10")
     assert str(bench.root) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_batch_with_a_wrong_checksum_is_not_unpickled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    samples.cifar10(bench.root, monkeypatch)
+    with (bench.root / "cifar-10-batches-py/test_batch").open("ab") as stream:
+        stream.write(b"x")
+    monkeypatch.setattr("pickle.load", lambda *_, **__: pytest.fail("a changed file was unpickled"))
+    with pytest.raises(DataError, match="cifar-10-batches-py"):
+        bench.run("cifar10")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,27 @@ def test_images_may_lie_deeper_in_their_class(tmp_path: Path):
     (train,) = datasets.read("imagefolder", tmp_path).splits
     assert sorted(train.paths) == ["train/cat/0.png", "train/cat/tabby/0.png"]
     assert train.labels.tolist() == [0, 0]
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path):
+    """source does not list them, so that their changes would go unnoticed."""
+    root = tmp_path / ".hidden"  # above the data root it does not matter
+    samples.folders(root, {"train/cat": 2, "train/cat/.cache": 1, "train/.cache": 1}, SIZE)
+    (root / "train/cat/0.png").rename(root / "train/cat/._0.png")
+    dataset = datasets.read("imagefolder", root)
+    assert dataset.classes == ["cat"]
+    assert dataset.splits[0].paths == ["train/cat/1.png"]
+    assert dataset.splits[0].labels.tolist() == [0]
+
+
+def test_a_test_folder_without_classes_gives_way_to_val(tmp_path: Path):
+    samples.folders(tmp_path, {"train/cat": 1, "val/cat": 1, "test": 2}, SIZE)
+    assert datasets.read("imagefolder", tmp_path).splits[1].paths == ["val/cat/0.png"]
+
+
+def test_a_name_that_is_not_utf8_is_shown(tmp_path: Path):
+    (file,) = samples.folders(tmp_path, {"train/cat": 1}, SIZE)
+    file.rename(os.fsdecode(os.fsencode(file.parent) + b"/\xff.png"))
+    with pytest.raises(DataError, match=r"train/cat/.*udcff\.png' is not UTF-8") as error:
+        datasets.read("imagefolder", tmp_path)
+    str(error.value).encode()

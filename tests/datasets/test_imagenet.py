@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,15 +14,12 @@ from tests.datasets.bench import Bench
 SIZES = [(9, 7), (6, 8)]
 
 
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = Bench(tmp_path)
-    monkeypatch.setenv("SEPP_DATA_ROOT", str(made.root))
+@pytest.fixture(autouse=True)
+def _unpacked(bench: Bench):
     counts = {"train/n01": 2, "train/n02": 2, "train/n03": 1}
-    samples.folders(made.root, counts | {"val/n01": 1, "val/n02": 1, "val/n03": 1}, SIZES)
+    samples.folders(bench.root, counts | {"val/n01": 1, "val/n02": 1, "val/n03": 1}, SIZES)
     names = {"n01": ("tench", "Tinca tinca"), "n02": ("goldfish",), "n03": ("white shark",)}
-    torch.save((names, sorted(names)), made.root / "meta.bin")
-    return made
+    torch.save((names, sorted(names)), bench.root / "meta.bin")
 
 
 def test_images_stay_in_their_folders(bench: Bench):
@@ -41,7 +37,7 @@ def test_images_stay_in_their_folders(bench: Bench):
 def test_an_unpacking_that_was_cut_short_is_noticed(bench: Bench):
     """torchvision would number the classes that are there: n03 would be 1 in train, 2 in val."""
     shutil.rmtree(bench.root / "train/n02")
-    with pytest.raises(DataError, match=r"train/ and val/ differ in 1 classes \(n02") as error:
+    with pytest.raises(DataError, match=r"val: differs from train/ in 1 classes \(n02\)") as error:
         bench.run("imagenet")
     assert "\n" not in str(error.value)
     assert not bench.manifest.exists()
@@ -62,3 +58,9 @@ def test_a_truncated_image_is_named(bench: Bench):
     store = bench.run("imagenet", skip_broken=True)
     assert store.labels.tolist() == [0, 0, 1, 2, 0, 1, 2]
     assert bench.about()["left_out"] == 1
+
+
+def test_without_the_devkit_imagefolder_is_pointed_out(bench: Bench):
+    (bench.root / "meta.bin").unlink()
+    with pytest.raises(DataError, match=r"data\.name: imagefolder"):
+        bench.run("imagenet")

@@ -17,13 +17,6 @@ from tests.datasets import samples
 from tests.datasets.bench import EQUAL, FOLDERS, UNEQUAL, Bench, write_shards
 
 
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = Bench(tmp_path)
-    monkeypatch.setenv("SEPP_DATA_ROOT", str(made.root))
-    return made
-
-
 def test_folders_of_equal_images_are_packed(bench: Bench):
     samples.folders(bench.root, FOLDERS, EQUAL)
     store = bench.run("imagefolder")
@@ -77,16 +70,6 @@ def test_shards_are_kept_encoded_if_unequal_or_too_large(bench: Bench, changes: 
     third = run[columns["offset"][3] : columns["offset"][3] + columns["length"][3]]
     assert third.tobytes() == samples.encoded(images[3])
     assert columns["path"] == columns["digest"] == [None] * 10
-
-
-def test_pixels_of_cifar10_and_stl10_are_packed(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    images = samples.cifar10(bench.root, monkeypatch)
-    assert (bench.run("cifar10").packed == images).all()
-    made = samples.stl10(bench.root, monkeypatch)
-    store = bench.run("stl10")
-    assert (store.packed[store.select("labelled")] == made["train"]).all()
-    assert store.select("train").tolist() == [0, 1, 2, 3, 4]
-    assert (store.labels[store.select("train")] == -1).all()
 
 
 def test_grey_and_transparent_images_become_rgb(bench: Bench):

@@ -56,9 +56,16 @@ def test_images_may_be_plain_bytes(tmp_path: Path):
     assert contents(read(tmp_path)["train"]) == IMAGES[:2]
 
 
-def test_without_a_label_column_there_are_no_labels(tmp_path: Path):
-    samples.shard(tmp_path / "train.parquet", IMAGES[:3], None)
-    assert read(tmp_path)["train"].labels.tolist() == [-1, -1, -1]
+def test_without_a_label_column_there_are_no_labels_which_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    for name in ("train-0", "train-1", "test-0"):
+        samples.shard(tmp_path / f"{name}.parquet", IMAGES[:3], [0, 1, 2], label="fine_label")
+    assert read(tmp_path)["train"].labels.tolist() == [-1] * 6
+    (line,) = caplog.messages
+    assert line.startswith(str(tmp_path))
+    assert line.endswith("read as unlabelled: label or labels is not among image, fine_label")
 
 
 def test_a_null_label_is_none(tmp_path: Path):
@@ -84,6 +91,37 @@ def test_labels_in_words_are_refused(tmp_path: Path):
     pq.write_table(table, tmp_path / "train.parquet")
     with pytest.raises(DataError, match=r"train\.parquet.*'label' is string"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [("cat.png", "string"), ({"path": "cat.png"}, "struct<path: string>")]
+)
+def test_images_without_bytes_are_refused(tmp_path: Path, values: object, kind: str):
+    pq.write_table(pa.table({"image": [values], "label": [0]}), tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=rf"train\.parquet: column 'image' is {kind};"):
+        contents(read(tmp_path)["train"])
+
+
+@pytest.mark.parametrize("label", [-5, 2**31, 2**40])
+def test_labels_out_of_range_are_refused(tmp_path: Path, label: int):
+    samples.shard(tmp_path / "train.parquet", IMAGES[:2], [0, label])
+    with pytest.raises(DataError, match=rf"train\.parquet: column 'label' .*{label}"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_a_damaged_page_is_named(tmp_path: Path, column: str):
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"image": IMAGES, "label": [0] * 7}), path)
+    group = pq.read_metadata(path).row_group(0)
+    (chunk,) = (c for i in range(2) if (c := group.column(i)).path_in_schema == column)
+    data = bytearray(path.read_bytes())
+    start = chunk.dictionary_page_offset
+    data[start : start + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"train\.parquet: does not read as Parquet") as error:
+        contents(read(tmp_path)["train"])
+    assert "\n" not in str(error.value)
 
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path: Path):
@@ -112,6 +150,15 @@ def test_a_file_called_test_goes_before_validation(tmp_path: Path):
     assert contents(read(tmp_path)["test"]) == IMAGES[1:2]
     samples.shard(tmp_path / "test.parquet", IMAGES[2:3], [0])
     assert contents(read(tmp_path)["test"]) == IMAGES[2:3]
+
+
+def test_a_test_split_with_secret_labels_gives_way_to_validation(tmp_path: Path):
+    samples.shard(tmp_path / "train.parquet", IMAGES[:2], [0, 1])
+    samples.shard(tmp_path / "test.parquet", IMAGES[2:3], [-1])
+    assert read(tmp_path)["test"].labels.tolist() == [-1]
+    samples.shard(tmp_path / "validation.parquet", IMAGES[3:5], [1, 0])
+    assert read(tmp_path)["test"].labels.tolist() == [1, 0]
+    assert contents(read(tmp_path)["test"]) == IMAGES[3:5]
 
 
 def test_without_train_files_the_remedy_is_named(tmp_path: Path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,19 +10,13 @@ from tests.datasets import samples
 from tests.datasets.bench import Bench
 
 
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = Bench(tmp_path)
-    monkeypatch.setenv("SEPP_DATA_ROOT", str(made.root))
-    return made
-
-
 def test_ids_splits_and_labels(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     made = samples.stl10(bench.root, monkeypatch)
     store = bench.run("stl10")
     assert store.ids.tolist() == list(range(10))
     assert store.splits.tolist() == ["train"] * 5 + ["labelled"] * 3 + ["test"] * 2
     assert store.labels.tolist() == [-1] * 5 + [0, 1, 2] + [0, 1]
+    assert store.classes == [f"class{i}" for i in range(10)]
     expected = np.concatenate([made[name] for name in ("unlabeled", "train", "test")])
     assert (store.packed == expected).all()
 

@@ -1,0 +1,199 @@
+"""The real pipeline under DVC, on a clone of the repository: what runs, and what must not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import REPOSITORY, TINY, write_params
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    **TINY,
+    "data.limit": 200,
+    "sampler.epochs": 4,
+    "pretrain.epochs": 1,
+    "embed.k": 150,
+    "sepp.min": 0.97,
+    "sepp.max": 0.9999,
+    "sepp.max_pairs": 60,
+    "seeds": [0],
+}
+
+
+class Checkout:
+    """A copy of the tracked files as a repository of its own, in which `dvc` runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = self.run("git", "ls-files", "-co", "--exclude-standard", cwd=REPOSITORY)
+        for name in listed.split("\n"):
+            source = REPOSITORY / name
+            if name and source.is_file() and not name.startswith(("reports/", "dvc.lock")):
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(source.read_bytes())
+        write_params(folder / "params.yaml", SMALL)
+        self.run("git", "init", "-q")
+        self.run("git", "config", "user.name", "test")
+        self.run("git", "config", "user.email", "test@localhost")
+        self.commit("start")
+
+    def run(self, *arguments: str, cwd: Path | None = None, fails: bool = False) -> str:
+        binaries = str(Path(sys.executable).parent)
+        variables = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+        variables |= {"SEPP_ACCELERATOR": "cpu", "SEPP_WORKERS": "0"}
+        variables.pop("DVC_ROOT", None)
+        done = subprocess.run(
+            arguments,
+            cwd=cwd or self.folder,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert (done.returncode != 0) == fails, done.stdout
+        return done.stdout
+
+    def dvc(self, *arguments: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
+
+    def ran(self, *arguments: str) -> list[str]:
+        """The stages that a `dvc` command ran, in order."""
+        return re.findall(r"Running stage '([^']+)'", self.dvc(*arguments))
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+    def metric(self, path: str) -> dict:
+        return json.loads((self.folder / f"reports/{path}.json").read_text())
+
+
+AFTER_PAIRS = {"mine", "combine@vanilla-0", "combine@sepp-0", "pretrain@sepp-0"}
+AFTER_PAIRS |= {"linear_eval@sepp-0", "report"}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Checkout:
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    ran = checkout.ran("repro")
+    assert ran[:4] == ["prepare", "sampler", "embed", "mine"]
+    assert ran[-1] == "report"
+    assert len(ran) == 11
+    checkout.commit("first results")
+    return checkout
+
+
+def test_results_are_complete(checkout):
+    summary = checkout.metric("summary")
+    assert summary["pairs"]["count"] == 60
+    assert set(summary["arms"]) == {"vanilla", "sepp"}
+    assert summary["arms"]["sepp"]["n"] == 1
+    assert summary["gain"]["sepp"] == pytest.approx(
+        summary["arms"]["sepp"]["top1_mean"] - summary["arms"]["vanilla"]["top1_mean"], abs=1e-3
+    )
+    page = (checkout.folder / "reports/index.html").read_text()
+    assert "<svg" in page
+    assert "data:image/" in page
+    assert "vanilla" in checkout.run(str(Path(sys.executable).with_name("sepp")), "summary")
+    assert "linear_top1" in checkout.dvc("metrics", "show")
+    assert "thresholds" in checkout.dvc("plots", "show", "--json")
+
+
+def test_nothing_runs_twice(checkout):
+    began = time.monotonic()
+    assert checkout.ran("repro") == []
+    print(f"a repro with nothing to do: {time.monotonic() - began:.2f} s")
+    assert "nothing to commit" in checkout.run("git", "status")
+
+
+def test_a_threshold_reruns_only_what_is_downstream_of_the_pairs(checkout):
+    before = checkout.metric("metrics/mine")["similarity_mean"]
+    assert set(checkout.ran("exp", "run", "-S", "sepp.min=0.99")) == AFTER_PAIRS
+    assert checkout.metric("metrics/mine")["similarity_mean"] > before
+    diff = checkout.dvc("metrics", "diff", "--json")
+    assert "similarity_mean" in diff
+    # A fresh clone has no cache, but the committed metrics on one side and the new on the other.
+    clone = checkout.folder.parent / "clone"
+    checkout.commit("a higher threshold")
+    checkout.run("git", "clone", "-q", str(checkout.folder), str(clone))
+    cloned = checkout.run(
+        sys.executable, "-m", "dvc", "metrics", "diff", "HEAD~1", "HEAD", cwd=clone
+    )
+    assert re.search(r"mine\.json +similarity_mean +0\.9\d+ +0\.99\d* ", cloned)
+    # Back again: all from the cache.
+    assert checkout.ran("exp", "run", "-S", "sepp.min=0.97") == []
+    assert checkout.metric("metrics/mine")["similarity_mean"] == before
+    checkout.commit("back")
+
+
+def test_experiments_in_a_temporary_copy_and_from_the_queue(checkout):
+    assert set(checkout.ran("exp", "run", "--temp", "-S", "sepp.min=0.98")) == AFTER_PAIRS
+    checkout.dvc("exp", "run", "--queue", "-n", "queued", "-S", "sepp.min=0.975")
+    checkout.dvc("queue", "start")
+    for _ in range(240):
+        if "Success" in checkout.dvc("queue", "status"):
+            break
+        time.sleep(0.5)
+    shown = json.loads(checkout.dvc("exp", "show", "--json"))
+    assert "queued" in json.dumps(shown)
+    assert "nothing to commit" in checkout.run("git", "status")
+
+
+def test_a_training_parameter_does_not_touch_the_pairs(checkout):
+    ran = checkout.ran("exp", "run", "-S", "pretrain.match_steps=true")
+    assert {name.split("@")[0] for name in ran} == {"pretrain", "linear_eval", "report"}
+    steps = [
+        checkout.metric(f"metrics/linear_eval/{arm}-0")["steps"] for arm in ("vanilla", "sepp")
+    ]
+    assert steps == [200 // 16] * 2
+
+
+def test_all_arms(checkout):
+    arms = ["vanilla", "sepp", "duplicate", "random", "oracle"]
+    ran = checkout.ran("exp", "run", "-S", f"arms=[{','.join(arms)}]")
+    assert "pretrain@vanilla-0" not in ran
+    assert set(checkout.metric("summary")["arms"]) == set(arms)
+    rows = {a: pq.read_table(checkout.folder / f"data/combined/{a}-0.parquet") for a in arms}
+    assert {a: len(t) for a, t in rows.items()} == {a: 200 if a == "vanilla" else 260 for a in arms}
+
+
+def test_a_mistake_stops_before_anything_runs(checkout):
+    said = checkout.dvc("exp", "run", "-S", "sepp.min=1.2", fails=True)
+    line = next(line for line in said.splitlines() if line.startswith("Error:"))
+    assert "sepp.min" in line
+    assert "1.2" in line
+    assert "Traceback" not in said
+
+
+def test_changed_external_data_is_noticed(checkout, tmp_path, monkeypatch):
+    from PIL import Image
+
+    for split, count in (("train", 20), ("test", 4)):
+        for label in ("a", "b"):
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (8 + i % 3, 8), (i * 10, 80 * (label == "b"), 9)).save(
+                    folder / f"{i}.png"
+                )
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(tmp_path))
+    checkout.run("git", "checkout", "-q", ".")
+    write_params(
+        checkout.folder / "params.yaml",
+        {**SMALL, "data.name": "imagefolder", "data.watch": ["imagefolder"], "data.limit": None},
+    )
+    assert checkout.ran("repro", "prepare") == ["source@imagefolder", "prepare"]
+    assert checkout.ran("repro", "prepare") == ["source@imagefolder"]
+    Image.new("RGB", (9, 9)).save(tmp_path / "train/a/new.png")
+    assert checkout.ran("repro", "prepare") == ["source@imagefolder", "prepare"]
