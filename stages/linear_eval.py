@@ -66,7 +66,7 @@ def run(
     else:
         result = {**about, **evaluate(encoder, store, settings.linear_eval, seed, state)}
     state.check()
-    if env.rank() == 0:
+    if env.is_first():
         artifacts.write_json(outputs.metrics, result)
     state.clear()
 

@@ -51,6 +51,10 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         if listed != data.name:
             raise ArtifactError(inputs.source, f"lists {listed}, not {data.name}", "source")
     dataset = datasets.read(data.name, env.data_root())
+    if dataset.unlabelled and not data.unlabelled:
+        raise DataError(
+            f"{dataset.unlabelled}; rename it, or set data.unlabelled: true to do without"
+        )
     surveys = [
         survey(split, _rows(split, data, params.seed), env.data_root(), data.skip_broken)
         for split in dataset.splits

@@ -61,7 +61,7 @@ def run(
         label=f"pretrain {outputs.encoder.name}",
     )
     state.check()
-    if env.rank() == 0:
+    if env.is_first():
         encoder.save(outputs.encoder)
         artifacts.write_history(outputs.history, history)
     state.clear()

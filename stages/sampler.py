@@ -63,7 +63,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
             label="sampler",
         )
     state.check()
-    if env.rank() == 0:
+    if env.is_first():
         encoder.save(outputs.encoder)
         artifacts.write_history(outputs.history, history)
     state.clear()

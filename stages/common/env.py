@@ -76,9 +76,15 @@ def log_seconds() -> float:
     return _number("SEPP_LOG_SECONDS", 30, 0)
 
 
-def rank() -> int:
-    """Rank of this process in a distributed run by torchrun, Slurm or Lightning; else 0."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if os.environ.get(name):
-            return int(os.environ[name])
-    return 0
+def is_first() -> bool:
+    """Whether this process is alone or rank 0 of a distributed run, whoever launched it.
+
+    torchrun and Slurm set a rank; Lightning's own launcher a node's and one within the node.
+    """
+    ranks = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+    return all(int(os.environ.get(name) or 0) == 0 for name in ranks)
+
+
+def local_rank() -> int:
+    """Which of this node's devices is this process's."""
+    return int(os.environ.get("LOCAL_RANK") or 0)

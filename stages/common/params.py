@@ -43,9 +43,7 @@ def _choice(kind: str, names: list[str], name: str) -> str:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, strict=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -53,6 +51,7 @@ class Data(Section):
     watch: list[str]  # [name] for a data set outside the repository: listed anew at every repro
     # Train on so many images, drawn at random; on fewer where skip_broken leaves out some of them.
     limit: Annotated[int, Field(ge=2)] | None
+    unlabelled: bool  # take a data set without a label column as it is; else stop
     skip_broken: bool  # leave out images that do not decode, and count them; else stop
     pack_gib: Annotated[float, Field(ge=0)]  # equal-sized images up to this total are held decoded
 

@@ -55,7 +55,7 @@ class TrainingState:
         self._lock = FileLock(f"{self.folder}.lock")
 
     def __enter__(self) -> TrainingState:
-        if env.rank() == 0:  # the other ranks of the same training wait in its first collective
+        if env.is_first():  # the other ranks of the same training wait in its first collective
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 self._lock.acquire(timeout=0)
@@ -87,5 +87,5 @@ class TrainingState:
 
     def clear(self) -> None:
         """The result is recorded: the state is of no more use."""
-        if env.rank() == 0:
+        if env.is_first():
             remove(self.folder)

@@ -28,6 +28,7 @@ class Split:
 class Dataset:
     splits: list[Split]
     classes: list[str] | None = None  # names, by label
+    unlabelled: str | None = None  # which file has no label column, and what it has instead
 
 
 def read(name: str, root: Path) -> Dataset:

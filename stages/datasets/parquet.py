@@ -6,7 +6,6 @@ The split is in the file name (`train-00000-of-00001.parquet`, `test-…` or `va
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,7 +21,6 @@ from stages.datasets import Dataset, Split
 IMAGES, LABELS = ("image", "img"), ("label", "labels")
 TESTS = ("test", "validation", "val")  # the first that has labels, or else the first
 BLOCK = 256  # rows held in memory at a time
-log = logging.getLogger(__name__)
 
 
 def read(root: Path) -> Dataset:
@@ -35,9 +33,6 @@ def read(root: Path) -> Dataset:
             "set SEPP_DATA_ROOT to the folder of the Parquet files"
         )
     first = _open(shards["train"][0])
-    if _column(first, LABELS) is None:
-        columns = ", ".join(first.schema_arrow.names)
-        log.info("%s: read as unlabelled: label or labels is not among %s", root, columns)
     labels = {name: _labels(paths) for name, paths in shards.items()}
     tests = [name for name in TESTS if name in shards]
     # The hub's ImageNet has a test split whose labels are secret, and given as -1.
@@ -46,7 +41,7 @@ def read(root: Path) -> Dataset:
         Split(ours, labels[name], encoded=partial(_images, shards[name]))
         for ours, name in zip(("train", "test"), ["train", *tests[:1]], strict=False)
     ]
-    return Dataset(splits, _classes(first))
+    return Dataset(splits, _classes(first), _unlabelled(shards))
 
 
 def _named(files: list[Path], split: str) -> list[Path]:
@@ -95,6 +90,15 @@ def _labels(paths: list[Path]) -> np.ndarray:
             )
         parts.append(labels)
     return np.concatenate(parts)
+
+
+def _unlabelled(shards: dict[str, list[Path]]) -> str | None:
+    for path in (path for paths in shards.values() for path in paths):
+        file = _open(path)
+        if _column(file, LABELS) is None:
+            columns = ", ".join(file.schema_arrow.names)
+            return f"{path}: has no column called {' or '.join(LABELS)}, only {columns}"
+    return None
 
 
 def _images(paths: list[Path]) -> Iterator[tuple[str, bytes]]:

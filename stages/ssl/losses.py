@@ -19,7 +19,8 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) 
     Returns:
         (B,) minus the log of the positive's softmax share.
     """
-    positive = (query * key).sum(1, keepdim=True)  # (B, 1)
-    logits = torch.cat([positive, query @ negatives.T], dim=1) / temperature  # (B, 1 + Q)
+    with torch.autocast(query.device.type, enabled=False):  # bf16 has three digits of a logit
+        positive = (query * key).sum(1, keepdim=True)  # (B, 1)
+        logits = torch.cat([positive, query @ negatives.T], dim=1) / temperature  # (B, 1 + Q)
     target = torch.zeros(len(query), dtype=torch.int64, device=query.device)  # column 0 throughout
     return cross_entropy(logits, target, reduction="none")

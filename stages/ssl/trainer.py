@@ -89,13 +89,15 @@ class SaveState(Checkpoint):
 
     def __init__(self, state: TrainingState) -> None:
         self.state = state
-        self.saved = None
+        self.saved = 0.0
+
+    def on_train_start(self, *_: object) -> None:
+        self.saved = time.monotonic()
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule
     ) -> None:
         now = time.monotonic()
-        self.saved = self.saved or now
         due = trainer.strategy.broadcast(now - self.saved >= env.checkpoint_seconds())
         # An epoch cut short is the last, and not one that Lightning could resume after.
         if not due or trainer.global_step >= module.steps:
@@ -168,7 +170,7 @@ def _trainer(module: Fit, state: TrainingState, label: str, precision: str) -> l
             max_epochs=math.ceil(module.steps / len(module.batches)),
             use_distributed_sampler=False,
             callbacks=[ShowProgress(label), SaveState(state)]
-            if env.rank() == 0
+            if env.is_first()
             else [SaveState(state)],
             logger=False,
             enable_progress_bar=False,
@@ -181,8 +183,3 @@ def _trainer(module: Fit, state: TrainingState, label: str, precision: str) -> l
             f"environment: SEPP_ACCELERATOR={env.accelerator()}, SEPP_DEVICES={env.devices()}: "
             f"{reason}"
         ) from None
-
-
-def channels_last(module: nn.Module) -> nn.Module:
-    """Convolutions run faster so, on CPUs and GPUs alike."""
-    return module.to(memory_format=torch.channels_last)

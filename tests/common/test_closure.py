@@ -14,11 +14,11 @@ from tests.conftest import REPOSITORY
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Writes a package `stages` of the given files, whose names have __ for /."""
+    """Writes a package `stages` of the given modules, named as Python names them."""
 
     def write(**files: str) -> None:
         for name, text in {"__init__": "", **files}.items():
-            path = tmp_path / "stages" / f"{name.replace('___', '/_').replace('.', '/')}.py"
+            path = tmp_path / "stages" / f"{name.replace('.', '/')}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 

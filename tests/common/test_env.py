@@ -33,7 +33,7 @@ def test_defaults(tmp_path):
     assert env.data_root() == tmp_path / "data/raw"
     assert env.state_dir() == tmp_path / ".state"
     assert env.accelerator() == "auto"
-    assert (env.devices(), env.nodes(), env.rank()) == (1, 1, 0)
+    assert (env.devices(), env.nodes(), env.is_first()) == (1, 1, True)
     assert env.workers() == min(os.cpu_count(), 8)
     assert (env.checkpoint_seconds(), env.log_seconds()) == (60, 30)
 
@@ -93,10 +93,12 @@ def test_counts_are_whole(monkeypatch, name, text):
         NUMBERS[name]()
 
 
-@pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID", "LOCAL_RANK"])
-def test_rank(monkeypatch, name):
+@pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK"])
+def test_one_process_of_many_is_the_first(monkeypatch, name):
+    monkeypatch.setenv(name, "0")
+    assert env.is_first()
     monkeypatch.setenv(name, "3")
-    assert env.rank() == 3
+    assert not env.is_first()
 
 
 def test_every_variable_that_is_read_is_listed():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -63,6 +66,7 @@ def test_nothing_to_do(capsys):
 
 def test_a_terminal_gets_a_bar():
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # rows, columns
     code = f"import runpy; runpy.run_path({__file__!r})['work']()"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "SEPP_LOG_SECONDS": "0"}
     process = subprocess.Popen(

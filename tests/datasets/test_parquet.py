@@ -56,16 +56,18 @@ def test_images_may_be_plain_bytes(tmp_path: Path):
     assert contents(read(tmp_path)["train"]) == IMAGES[:2]
 
 
-def test_without_a_label_column_there_are_no_labels_which_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level("INFO")
+def test_without_a_label_column_it_stops_unless_that_is_meant(bench):
     for name in ("train-0", "train-1", "test-0"):
-        samples.shard(tmp_path / f"{name}.parquet", IMAGES[:3], [0, 1, 2], label="fine_label")
-    assert read(tmp_path)["train"].labels.tolist() == [-1] * 6
-    (line,) = caplog.messages
-    assert line.startswith(str(tmp_path))
-    assert line.endswith("read as unlabelled: label or labels is not among image, fine_label")
+        samples.shard(bench.root / f"{name}.parquet", IMAGES[:3], [0, 1, 2], label="fine_label")
+    with pytest.raises(DataError) as error:
+        bench.run("parquet")
+    assert str(error.value) == (
+        f"{bench.root}/train-0.parquet: has no column called label or labels, only image, "
+        "fine_label; rename it, or set data.unlabelled: true to do without"
+    )
+    assert not bench.manifest.exists()
+    store = bench.run("parquet", unlabelled=True)
+    assert store.labels.tolist() == [-1] * 9
 
 
 def test_a_null_label_is_none(tmp_path: Path):

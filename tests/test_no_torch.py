@@ -1,0 +1,31 @@
+"""Stages that train nothing start without torch: in well under a second, and with little memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+HEAVY = ("torch", "lightning", "torchvision", "kornia", "lightly")
+
+
+@pytest.mark.parametrize("module", ["source", "prepare", "mine", "combine", "report", "cli"])
+def test_importing_it_loads_no_torch(module):
+    code = f"import sys, stages.{module}; print(*(set({HEAVY!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_nothing_that_all_stages_share_loads_torch():
+    names = sorted(f.stem for f in (REPOSITORY / "stages/common").glob("[a-z]*.py"))
+    imports = "; ".join(f"import stages.common.{name}" for name in names)
+    code = f"{imports}; import sys; print(*(set({HEAVY!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
