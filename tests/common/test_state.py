@@ -28,7 +28,7 @@ with TrainingState("sampler", lambda: "f" * 64) as state:
 @pytest.fixture
 def states(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SEPP_STATE_DIR", str(tmp_path / "states"))
-    monkeypatch.setattr(env, "rank", lambda: 0)
+    monkeypatch.setattr(env, "is_first", lambda: True)
     return tmp_path / "states"
 
 
@@ -102,7 +102,7 @@ def test_a_state_is_found_again_and_cleared(states, caplog):
 def test_only_the_first_rank_clears(states, monkeypatch):
     with state() as held:
         held.checkpoint.write_text("weights")
-        monkeypatch.setattr(env, "rank", lambda: 1)
+        monkeypatch.setattr(env, "is_first", lambda: False)
         held.clear()
         assert held.checkpoint.exists()
 
