@@ -12,25 +12,26 @@ help:
 	@echo "make lint    ruff"
 	@echo "make clean   remove .venv (models, data and the DVC cache stay)"
 
-repro: $(VENV)/.installed
+repro: $(VENV)/.installed-$(FAISS)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 	@$(BIN)/sepp summary
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.test-$(FAISS)
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.installed-test
+lint: $(VENV)/.test-$(FAISS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml
+$(VENV)/.installed-$(FAISS): setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or later is needed: make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@rm -f $(VENV)/.installed-* $(VENV)/.test-*
 	SEPP_FAISS=$(FAISS) $(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+$(VENV)/.test-$(FAISS): $(VENV)/.installed-$(FAISS)
 	SEPP_FAISS=$(FAISS) $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	touch $@
 

@@ -18,6 +18,7 @@ class WithChosenFaiss(Distribution):
             self.install_requires = [
                 name.replace("faiss-cpu", "faiss-gpu") for name in self.install_requires
             ]
+            self._finalize_requires()  # else the wheel's metadata keeps the old list
 
 
 setup(distclass=WithChosenFaiss)

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from stages.common import artifacts, params
 from stages.common.command import command, params_option
-from stages.common.errors import EmbeddingError, ParamError
+from stages.common.errors import ParamError
 from stages.common.images import ImageStore
 from stages.common.params import Seed, StageParams
+from stages.common.unit import unit_rows
 from stages.ssl.encoder import Encoder, weights_digest
 from stages.ssl.inference import encode
 
@@ -56,23 +57,6 @@ def subset(ids: np.ndarray, k: int | float, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(ids, count, replace=False))
 
 
-def unit_rows(ids: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Features (B, D) L2-normalised, in float32.
-
-    Raises:
-        EmbeddingError: a row that is not finite or all zero has no direction.
-    """
-    norms = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
-    bad = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
-    if bad.any():
-        raise EmbeddingError(
-            f"image {ids[bad][0]}: its embedding is not finite or all zero ({int(bad.sum())} in "
-            "this batch): the sampler has diverged or collapsed; train it again with a lower "
-            "methods.*.base_lr"
-        )
-    return (features / norms).astype(np.float32)
-
-
 def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
     """One pass over the subset; memory holds one row group of embeddings, whatever K."""
     store = ImageStore(inputs.manifest, inputs.images)
@@ -101,7 +85,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
         for batch, features in encode(
             encoder, store, ids, layer, settings.embed.batch_size, "embed"
         ):
-            blocks.append((batch, unit_rows(batch, features)))
+            blocks.append((batch, unit_rows(features, batch, inputs.encoder)))
             if sum(len(b) for b, _ in blocks) >= ROW_GROUP:
                 flush()
         if blocks:

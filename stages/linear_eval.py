@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from stages.common import artifacts, env, params
-from stages.common.closure import ROOT, imported_files
 from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.images import ImageStore
 from stages.common.params import LinearEval, StageParams
-from stages.common.state import TrainingState, fingerprint
+from stages.common.state import TrainingState, run_fingerprint
 from stages.evaluation.knn import knn_top1
 from stages.evaluation.linear import top_k, train_probe
 from stages.ssl.encoder import Encoder, weights_digest
@@ -144,8 +143,7 @@ def main(params_file: Path, arm: str, seed: int) -> None:
 
     def current() -> str:
         own = {**Params.load(params_file).model_dump(), "seed": seed}
-        code = imported_files("stages.linear_eval")
-        return fingerprint(own, [*(ROOT / file for file in code), *vars(inputs).values()])
+        return run_fingerprint(["stages.linear_eval"], own, vars(inputs).values())
 
     with TrainingState("linear_eval", current) as state:
         run(Params.load(params_file), inputs, Outputs.of(arm, seed), arm, seed, state)

@@ -18,12 +18,12 @@ from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError, SeppError
 from stages.common.params import Seed, SeppMining, StageParams
+from stages.common.unit import unit_rows
 from stages.mining import Pairs, find_pairs
 from stages.mining.advice import advise
 from stages.mining.caps import cap_pairs
 from stages.mining.curve import threshold_curve
 from stages.mining.quality import describe
-from stages.mining.rows import unit_rows
 
 logger = logging.getLogger(__name__)
 

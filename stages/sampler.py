@@ -15,7 +15,7 @@ from stages.common.command import command, params_option
 from stages.common.images import ImageStore
 from stages.common.params import Seed, StageParams, Views
 from stages.common.state import TrainingState
-from stages.ssl.batches import instance_rows
+from stages.ssl.batches import instance_rows, step_seed
 from stages.ssl.checkpoints import from_checkpoint
 from stages.ssl.encoder import EncoderConfig
 from stages.ssl.pretraining import check_trainings, train, training_fingerprint
@@ -58,7 +58,8 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
             views=settings.views,
             rows=instance_rows(store.select("train")),
             store=store,
-            seed=settings.seed,
+            # Not the seed itself: with it the sampler would be the vanilla encoder of that seed.
+            seed=step_seed(settings.seed, 1),
             state=state,
             label="sampler",
         )

@@ -152,13 +152,13 @@ MISTAKES = {
     "NaN from the sampler": Mistake(
         "embed",
         {"embed.k": 1.0},
-        ["image 0", "not finite or all zero", "lower methods.*.base_lr"],
+        ["image 0", "NaN or infinite", "lower base_lr"],
         sampler(float("nan")),
     ),
     "zeros from the sampler": Mistake(
         "embed",
         {"embed.k": 1.0},
-        ["image 0", "not finite or all zero", "lower methods.*.base_lr"],
+        ["image 0", "of zero norm", "more epochs"],
         sampler(0.0),
     ),
     "NaN in the embeddings": Mistake(

@@ -50,7 +50,7 @@ def folder(tmp_path) -> Path:
 
 def path_of(folder: Path, arm: str, seed: int = 0, weight: float = 0.5, ordered=False) -> Path:
     outputs = combine.Outputs(folder / f"{arm}-{seed}.parquet")
-    params = combine.Params(sepp=SeppRows(lambda_=weight, ordered=ordered))
+    params = combine.Params(sepp=SeppRows(**{"lambda": weight, "ordered": ordered}))
     inputs = combine.Inputs(folder / "manifest.parquet", folder / "pairs.parquet")
     combine.run(params, inputs, outputs, arm, seed)
     return outputs.combined

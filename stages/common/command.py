@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,8 @@ seed_option = click.option("--seed", type=int, required=True, help="Seed of this
 def one_line(error: Exception) -> str | None:
     """The message for a user's mistake; None for anything else, which keeps its traceback."""
     if isinstance(error, SeppError):
-        return str(error)
+        # From a loader's worker process the message comes at the end of its traceback.
+        return re.sub(r"^stages\.\S+: ", "", str(error).strip().splitlines()[-1])
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return (
             f"{error.filename or 'output'}: no space left on the device; nothing half-written "

@@ -1,7 +1,8 @@
 """Every environment variable that is read, in one place.
 
-They hold what belongs to a machine and not to an experiment: none of them changes a result (up to
-floating point), so none is a parameter, and another machine does not invalidate the cache.
+They hold what belongs to a machine and not to an experiment, so none is a parameter, and another
+machine does not invalidate the cache. One process gives the same bits each time; several draw other
+random views and sum in another order, so their result differs as that of another seed does.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ VARIABLES = {
     "SEPP_DATA_ROOT": "folder of the images (default: data/raw in the repository)",
     "SEPP_STATE_DIR": "folder of unfinished trainings (default: .state in the repository)",
     "SEPP_ACCELERATOR": "auto, cpu, gpu, mps … as Lightning names them (default: auto)",
-    "SEPP_DEVICES": "devices per node: a count or auto (default: 1)",
-    "SEPP_NODES": "number of nodes (default: 1)",
+    "SEPP_DEVICES": "devices per node: a count or auto (default: 1, or as torchrun says)",
+    "SEPP_NODES": "number of nodes (default: 1, or as torchrun says)",
     "SEPP_WORKERS": "processes that load and decode images (default: number of cores, at most 8)",
     "SEPP_CHECKPOINT_SECONDS": "least time between two checkpoints of a training (default: 60)",
     "SEPP_LOG_SECONDS": "time between two progress lines where there is no terminal (default: 30)",
@@ -56,12 +57,14 @@ def accelerator() -> str:
 
 
 def devices() -> int | str:
-    text = os.environ.get("SEPP_DEVICES") or "1"
-    return text if text == "auto" else _number("SEPP_DEVICES", 1, 1, int)
+    text = os.environ.get("SEPP_DEVICES")
+    launched = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)  # by torchrun
+    return text if text == "auto" else _number("SEPP_DEVICES", launched, 1, int)
 
 
 def nodes() -> int:
-    return _number("SEPP_NODES", 1, 1, int)
+    launched = int(os.environ.get("GROUP_WORLD_SIZE") or 1)  # by torchrun
+    return _number("SEPP_NODES", launched, 1, int)
 
 
 def workers() -> int:
@@ -87,4 +90,9 @@ def is_first() -> bool:
 
 def local_rank() -> int:
     """Which of this node's devices is this process's."""
-    return int(os.environ.get("LOCAL_RANK") or 0)
+    return int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
+
+
+def on_gpu(available: bool) -> bool:
+    """Whether CUDA is to be used, given whether there is a device."""
+    return available and accelerator() in ("auto", "gpu", "cuda")

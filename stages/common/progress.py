@@ -73,3 +73,7 @@ class Progress:
         self.bar.close()
         if not self.live and error is None:
             self._line()
+
+    def close(self) -> None:
+        """All is done: the last word."""
+        self.__exit__(None, None, None)

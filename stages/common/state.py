@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from stages.common import env
 from stages.common.artifacts import remove
+from stages.common.closure import ROOT, imported_files
 from stages.common.errors import SeppError, StaleRunError
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,13 @@ def fingerprint(settings: object, files: Iterable[Path]) -> str:
                 while block := stream.read(1 << 22):
                     digest.update(block)
     return digest.hexdigest()
+
+
+def run_fingerprint(modules: Iterable[str], settings: object, inputs: Iterable[Path]) -> str:
+    """Digest of all that decides a training's result: the code of `modules` and all that they
+    import, its params, and the files and folders that it reads."""
+    code = imported_files(*modules)
+    return fingerprint(settings, [*(ROOT / file for file in code), *inputs])
 
 
 class TrainingState:

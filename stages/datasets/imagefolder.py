@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from stages.common.errors import DataError
 from stages.datasets import Dataset
@@ -37,6 +40,9 @@ def read(root: Path) -> Dataset:
             reason = str(error).split(" Supported")[0].rstrip(".")
             raise DataError(f"{folder}: {reason}; {LAYOUT}") from None
         splits.append(split_of(name, samples, root))
+    if len(classes) == 1:  # one folder of everything says nothing of an image
+        none = [replace(split, labels=np.full_like(split.labels, -1)) for split in splits]
+        return Dataset(none)
     return Dataset(splits, classes)
 
 

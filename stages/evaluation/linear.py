@@ -86,15 +86,13 @@ class ImageProbe(Probe):
     def on_fit_start(self) -> None:
         self.frozen[0].to(self.device)
         self.labels = self.labels.to(self.device)
-        if not self.batches.streamed:
-            packed = torch.from_numpy(self.batches.store.packed.copy())
-            self.images = packed.to(self.device).permute(0, 3, 1, 2)
+        self.images = self.batches.images_on(self.device)
 
     @torch.no_grad()
     def features(self, batch: dict[str, Tensor], index: int) -> tuple[Tensor, Tensor]:
         ids = batch["anchor"]
         self.reseed(index, self.global_rank)
-        images = batch["images"][: len(ids)] if self.images is None else self.images[ids]
+        images = batch["images"] if self.images is None else self.images[ids]
         return self.frozen[0](self.views(images)), self.labels[ids]
 
 
@@ -145,7 +143,7 @@ def train_probe(
     else:
         size = min(params.batch_size, len(ids))
         rows = instance_rows(ids)
-        batches = PairBatches(rows, store, crops(encoder), size, seed, "linear_eval")
+        batches = PairBatches(rows, store, crops(encoder), size, seed, "linear_eval", both=False)
         probe = ImageProbe(encoder, labels, classes, params, batches)
     fit(probe, state, label)
     return probe.classifier.cpu()

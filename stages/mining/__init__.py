@@ -14,8 +14,9 @@ import numpy as np
 
 from stages.common.errors import SeppError
 from stages.common.progress import Progress
+from stages.common.unit import unit_rows
 from stages.mining import faiss_engine
-from stages.mining.rows import error_bound, similarity, unit_rows
+from stages.mining.rows import error_bound, similarity
 
 
 class IntervalError(SeppError, ValueError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from stages.common.progress import Progress
-from stages.mining.rows import error_bound, similarity, unit_rows
+from stages.common.unit import unit_rows
+from stages.mining.rows import error_bound, similarity
 
 LOWEST, BINS = 80, 20  # hundredths: bins [0.80, 0.81) … [0.99, 1.00]
 ANCHORS = 2_000  # most rows that are compared with all others

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -13,38 +11,33 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from stages.common.errors import SeppError
 from stages.ssl.distributed import world_size
 
-NormLayer = Callable[[int], nn.Module]
+# SqueezeNet has no linear layer to drop; the other two return several tensors in training.
+UNFIT = ("squeezenet", "googlenet", "inception")
 
 
 def names() -> list[str]:
-    return ["resnet10", *torchvision.models.list_models(module=torchvision.models)]
+    known = torchvision.models.list_models(module=torchvision.models)
+    return ["resnet10", *(name for name in known if not name.startswith(UNFIT))]
 
 
-def build_backbone(
-    name: str, stem: str, norm_layer: NormLayer | None = None
-) -> tuple[nn.Module, int]:
+def build_backbone(name: str, stem: str) -> tuple[nn.Module, int]:
     """A randomly initialised backbone without its classifier, and its feature dimension.
 
     Args:
         name: one of `names()`.
         stem: ``imagenet`` leaves the model as it is; ``cifar`` gives a ResNet a 3x3 first
             convolution of stride 1 and no max-pool, for images of 32 pixels or so.
-        norm_layer: makes a normalisation layer from its number of channels.
 
     Raises:
-        SeppError: unknown name, or a stem or norm layer that the model cannot have.
+        SeppError: unknown name, or a stem that the model cannot have.
     """
     if name not in names():
         near = [n for n in names() if n.startswith(name[:3])] or names()
         raise SeppError(f"unknown backbone {name!r}; near it are {', '.join(near[:12])}")
-    extra = {} if norm_layer is None else {"norm_layer": norm_layer}
-    try:
-        if name == "resnet10":
-            model: nn.Module = ResNet(BasicBlock, [1, 1, 1, 1], **extra)
-        else:
-            model = torchvision.models.get_model(name, weights=None, **extra)
-    except TypeError as error:
-        raise SeppError(f"backbone {name} takes no split batch norm: set bn_splits: 1") from error
+    if name == "resnet10":
+        model: nn.Module = ResNet(BasicBlock, [1, 1, 1, 1])
+    else:
+        model = torchvision.models.get_model(name, weights=None)
     if stem == "cifar":
         if not isinstance(model, ResNet):
             raise SeppError(f"stem: cifar is for ResNets; backbone {name} needs stem: imagenet")
@@ -75,9 +68,14 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         self.splits = splits
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H, W)
-        groups = self.splits // world_size()
-        if not self.training or groups <= 1:
+        if not self.training:
             return super().forward(x)
+        groups, rest = divmod(self.splits, world_size())
+        if rest:
+            raise SeppError(
+                f"bn_splits: {self.splits} does not split over {world_size()} processes: "
+                "choose a multiple, or 1 for one group on each"
+            )
         if len(x) % groups:
             raise SeppError(
                 f"bn_splits: {groups} does not divide the {len(x)} rows of a device: "
@@ -97,6 +95,14 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         return torch.cat(parts)
 
 
-def split_norm(splits: int) -> NormLayer | None:
-    """A norm layer for `build_backbone`; None (ordinary batch norm) for one split."""
-    return None if splits == 1 else lambda channels: SplitBatchNorm2d(channels, splits)
+def split_batch_norms(model: nn.Module, splits: int) -> None:
+    """Make every batch norm of `model` one over `splits` groups; for one split, leave them."""
+    if splits == 1:
+        return
+    for path, norm in list(model.named_modules()):
+        if isinstance(norm, nn.BatchNorm2d):
+            parent, _, leaf = path.rpartition(".")
+            split = SplitBatchNorm2d(norm.num_features, splits)
+            split.eps, split.momentum = norm.eps, norm.momentum
+            split.load_state_dict(norm.state_dict())
+            setattr(model.get_submodule(parent), leaf, split)

@@ -7,7 +7,6 @@ cropped by loader workers, one worker a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
+from torchvision.transforms.functional import pil_to_tensor
 
 from stages.common import artifacts, env
 from stages.common.errors import SeppError
@@ -87,21 +87,26 @@ class Batches(Dataset):
     def __init__(self, total: int, batch_size: int, seed: int) -> None:
         self.total, self.batch_size, self.seed = total, batch_size, seed
         self.rank, self.world = 0, 1
-        self._shuffle = lru_cache(maxsize=2)(self._permutation)
+        self._shuffled: tuple[int, np.ndarray] | None = None  # epoch, its order
 
     def __len__(self) -> int:
         return self.total // self.batch_size
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng(step_seed(self.seed, epoch)).permutation(self.total)
+    def _order(self, epoch: int) -> np.ndarray:  # (total,)
+        if self._shuffled is None or self._shuffled[0] != epoch:
+            rng = np.random.default_rng(step_seed(self.seed, epoch))
+            self._shuffled = epoch, rng.permutation(self.total)
+        return self._shuffled[1]
 
     def rows(self, epoch: int, step: int) -> np.ndarray:
         """Row numbers (B / world,) of this process."""
         start = step * self.batch_size
-        batch = self._shuffle(epoch)[start : start + self.batch_size]
+        batch = self._order(epoch)[start : start + self.batch_size]
         return np.split(batch, self.world)[self.rank]
 
-    def loader(self, workers: int = 0) -> DataLoader:
+    workers = 0  # processes that make the batches
+
+    def loader(self) -> DataLoader:
         """To be called in each process of a distributed run, once it knows its rank."""
         # Noted here, because loader workers do not belong to the process group.
         self.rank, self.world = distributed.rank(), distributed.world_size()
@@ -114,17 +119,29 @@ class Batches(Dataset):
             self,
             batch_size=None,  # an item is a batch already
             sampler=Steps(len(self)),
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=env.on_gpu(torch.cuda.is_available()),
         )
 
 
 class PairBatches(Batches):
-    """Batches of training rows: ids and weights, and for streamed images also their crops."""
+    """Batches of training rows: ids and weights, and for streamed images also their crops.
+
+    Args:
+        section: of params.yaml that `batch_size` is from, for messages.
+        both: crop both members of a row; else the anchors alone.
+    """
 
     def __init__(
-        self, rows: Rows, store: ImageStore, views: Views, batch_size: int, seed: int, section: str
+        self,
+        rows: Rows,
+        store: ImageStore,
+        views: Views,
+        batch_size: int,
+        seed: int,
+        section: str,
+        both: bool = True,
     ) -> None:
         if batch_size > len(rows.anchor):
             raise SeppError(
@@ -132,8 +149,9 @@ class PairBatches(Batches):
                 f"{len(rows.anchor)} training rows: lower it"
             )
         super().__init__(len(rows.anchor), batch_size, seed)
-        self.pairs, self.store = rows, store
+        self.pairs, self.store, self.both = rows, store, both
         self.streamed = store.packed is None
+        self.workers = env.workers() if self.streamed else 0
         self.crop = random_crop(views)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
@@ -143,16 +161,28 @@ class PairBatches(Batches):
         batch = {name: torch.from_numpy(values) for name, values in batch.items()}
         if self.streamed:
             torch.manual_seed(step_seed(self.seed, *key, 2 + self.rank))
-            images = [self.crop(self.store.read(int(i))) for i in (*anchor, *positive)]
-            batch["images"] = torch.stack(images)  # (2B, 3, S, S) uint8
+            batch["images"] = self._crops(anchor, positive)
         return batch
 
-    def loader(self, workers: int = 0) -> DataLoader:
-        return super().loader(env.workers() if self.streamed else 0)
+    def _crops(self, anchor: np.ndarray, positive: np.ndarray) -> Tensor:
+        """Those of the anchors, then those of the positives: uint8 (2B, 3, S, S)."""
+        firsts, seconds = [], []
+        for i, j in zip(anchor.tolist(), positive.tolist(), strict=True):
+            image = pil_to_tensor(self.store.read(i))
+            firsts.append(self.crop(image))
+            if self.both:  # an instance row's image is decoded once
+                other = image if i == j else pil_to_tensor(self.store.read(j))
+                seconds.append(self.crop(other))
+        return torch.stack(firsts + seconds)
+
+    def images_on(self, device: torch.device) -> Tensor | None:
+        """All packed images as uint8 (N, 3, H, W) on `device`; None if they are streamed."""
+        if self.streamed:
+            return None
+        return torch.from_numpy(self.store.packed.copy()).to(device).permute(0, 3, 1, 2)
 
 
 def random_crop(views: Views) -> v2.Transform:
-    """PIL image to a uint8 (3, S, S) random resized crop."""
+    """uint8 (3, H, W) to a random resized crop (3, S, S)."""
     size = (views.image_size, views.image_size)
-    crop = v2.RandomResizedCrop(size, views.crop_area, views.crop_ratio, antialias=True)
-    return v2.Compose([v2.PILToTensor(), crop])
+    return v2.RandomResizedCrop(size, views.crop_area, views.crop_ratio, antialias=True)

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from stages.common import env
 from stages.common.errors import CheckpointError
+from stages.ssl.backbones import build_backbone
 from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly
 
-# Wrappers that trainings put around a network's keys. MoCo keeps its query encoder in encoder_q.
-WRAPPERS = ("state_dict", "model", "module.", "encoder_q.", "backbone.", "encoder.")
+WRAPPERS = ("state_dict", "model")  # in which a training's checkpoint keeps its weights
+HEADS = ("fc.", "classifier.", "head.", "heads.", "projection.")  # what follows a backbone
 
 
 def from_checkpoint(name: str, config: EncoderConfig) -> Encoder:
@@ -63,17 +64,17 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _from_state_dict(weights: dict[str, Tensor], config: EncoderConfig, source: str) -> Encoder:
-    """A bare state dict: keys of the backbone as torchvision names them, maybe wrapped."""
-    for wrapper in WRAPPERS:
-        inner = {k.removeprefix(wrapper): v for k, v in weights.items() if k.startswith(wrapper)}
-        weights = inner or weights
-    head = {k: v for k, v in weights.items() if k.startswith(("fc.", "projection."))}
-    body = {k: v for k, v in weights.items() if k not in head}
+    """A bare state dict: keys of the backbone as torchvision names them, maybe behind a prefix."""
+    own = list(build_backbone(config.backbone, config.stem)[0].state_dict())
+    prefix = _prefix(weights, own[0])
+    inner = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    head = {k: v for k, v in inner.items() if k.startswith(HEADS) and k not in own}
     projection = None
     if {"fc.0.weight", "fc.2.weight"} <= set(head):  # MoCo-v2: linear, ReLU, linear
         first, second = head["fc.0.weight"], head["fc.2.weight"]
         projection = [(*first.shape[::-1], False, True), (*second.shape[::-1], False, False)]
     encoder = Encoder(EncoderConfig(**{**vars(config), "projection": projection}))
+    body = {k: v for k, v in inner.items() if k not in head}
     load_strictly(encoder.backbone, body, source)
     if projection:
         renamed = {k.replace("fc.", "layers."): v for k, v in head.items()}
@@ -81,23 +82,26 @@ def _from_state_dict(weights: dict[str, Tensor], config: EncoderConfig, source: 
     return encoder.eval()
 
 
+def _prefix(weights: dict[str, Tensor], first: str) -> str:
+    """What stands before the backbone's `first` key, e.g. ``module.encoder_q.``; else nothing.
+
+    Of several encoders the query's or student's is meant, not its moving average.
+    """
+    found = [key.removesuffix(first) for key in weights if key.endswith(first)]
+    found = [prefix for prefix in found if not prefix or prefix.endswith(".")]
+    online = [p for p in found if not any(word in p for word in ("_k.", "teacher", "momentum"))]
+    return min(online or found or [""], key=len)
+
+
 def _from_torchvision(name: str) -> Encoder:
+    backbone = name.split("_Weights.")[0].lower()
     try:
         weight = torchvision.models.get_weight(name)
-        model = torchvision.models.get_model(name.split("_Weights.")[0].lower(), weights=weight)
+        # Not get_model(weights=…), which would unpickle the file without weights_only.
+        weights = weight.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        preset = weight.transforms()
+        size, mean, std = preset.crop_size[0], tuple(preset.mean), tuple(preset.std)
     except (ValueError, AttributeError, KeyError, OSError) as error:
         raise CheckpointError(f"sampler.checkpoint {name!r}: {error}") from None
-    preset = weight.transforms()
-    config = EncoderConfig(
-        backbone=name.split("_Weights.")[0].lower(),
-        stem="imagenet",
-        image_size=preset.crop_size[0],
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        training={"weights": name},
-    )
-    encoder = Encoder(config)
-    own = encoder.backbone.state_dict()
-    weights = {k: v for k, v in model.state_dict().items() if k in own}
-    load_strictly(encoder.backbone, weights, name)
-    return encoder.eval()
+    config = EncoderConfig(backbone, "imagenet", size, mean, std, training={"weights": name})
+    return _from_state_dict(weights, config, name)

@@ -48,7 +48,7 @@ def device() -> torch.device:
     if name in ("gpu", "cuda") and not torch.cuda.is_available():
         raise SeppError(f"environment: SEPP_ACCELERATOR={name}: this torch sees no GPU")
     if name in ("auto", "gpu", "cuda"):
-        on_gpu = torch.cuda.is_available()
+        on_gpu = env.on_gpu(torch.cuda.is_available())
         return torch.device("cuda", env.local_rank()) if on_gpu else torch.device("cpu")
     try:
         return torch.device(name)
@@ -74,7 +74,7 @@ def encode(
         for images in loader:
             # On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
             with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                features = encoder(normalize(images.to(target).float()), layer)
+                features = encoder(normalize(images.to(target).float() / 255), layer)
             yield ids[start : start + len(images)], features.float().cpu().numpy()
             start += len(images)
             progress.advance(len(images))

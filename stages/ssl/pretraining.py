@@ -9,16 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.common.closure import ROOT, imported_files
 from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
 from stages.common.params import AllParams, Training, Views, check, load_all
-from stages.common.state import TrainingState, fingerprint
+from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone
 from stages.ssl.batches import PairBatches, Rows
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.methods import Batch, Method, find_method
-from stages.ssl.trainer import Fit, History, fit
+from stages.ssl.trainer import Fit, History, fit, lightning_precision
 from stages.ssl.views import RandomViews
 
 VIEWS, METHOD = 0, 1  # the parts of a step that draw random numbers
@@ -36,9 +35,7 @@ class Pretraining(Fit):
         self.images: Tensor | None = None  # (N, 3, H, W) uint8 on the device, unless streamed
 
     def on_fit_start(self) -> None:
-        if not self.batches.streamed:
-            packed = torch.from_numpy(self.batches.store.packed.copy())
-            self.images = packed.to(self.device).permute(0, 3, 1, 2)
+        self.images = self.batches.images_on(self.device)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         # Each process draws its own views, but all draw alike inside the method (key shuffling).
@@ -91,7 +88,7 @@ def train(
     batches = PairBatches(rows, store, views, training.batch_size, seed, section)
     steps = total_steps(training, rows)
     torch.manual_seed(seed)
-    method = kind(params, lambda norm: build_backbone(training.backbone, training.stem, norm))
+    method = kind(params, lambda: build_backbone(training.backbone, training.stem))
     history = fit(Pretraining(method, views, batches, steps), state, label, training.precision)
     config = EncoderConfig(
         backbone=training.backbone,
@@ -125,10 +122,14 @@ def training_fingerprint(
         inputs: files and folders that the stage reads.
         more: what else distinguishes the training, e.g. its seed.
     """
-    method = getattr(settings, section).method
-    code = imported_files(module, f"stages.ssl.methods.{method}")
-    own = {**settings.model_dump(), "methods": settings.methods[method], **more}
-    return fingerprint(own, [*(ROOT / file for file in code), *inputs])
+    training = getattr(settings, section)
+    own = {
+        **settings.model_dump(),
+        "methods": settings.methods[training.method],
+        "precision": lightning_precision(training.precision),  # what auto is on this machine
+        **more,
+    }
+    return run_fingerprint([module, f"stages.ssl.methods.{training.method}"], own, inputs)
 
 
 def total_steps(training: Training, rows: Rows) -> int:

@@ -16,7 +16,9 @@ import lightning.pytorch as lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -47,7 +49,10 @@ class Fit(lightning.LightningModule):
         self.count = 0
 
     def train_dataloader(self) -> DataLoader:
-        return self.batches.loader()
+        loader = self.batches.loader()
+        # Lightning fetches the first batches before it tells the sampler which epoch it is.
+        loader.sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+        return loader
 
     def reseed(self, step: int, part: int) -> None:
         """Seed torch for one part of one step, alike in an unbroken run and a resumed one."""
@@ -128,14 +133,16 @@ class ShowProgress(lightning.Callback):
         self.bar.advance(1, **notes)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.bar.__exit__(None, None, None)
+        self.bar.close()
 
 
 def lightning_precision(name: str) -> str:
     """`precision` of params.yaml as Lightning calls it; auto is bf16 on a GPU that has it."""
     if name == "auto":
-        on_gpu = env.accelerator() in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        name = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
+        on_gpu = env.on_gpu(torch.cuda.is_available())
+        name = (
+            "bf16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        )
     return {"bf16": "bf16-mixed", "fp32": "32-true"}[name]
 
 
@@ -150,7 +157,10 @@ def fit(module: Fit, state: TrainingState, label: str, precision: str = "fp32") 
         logging.getLogger(f"lightning.{package}.utilities.rank_zero").setLevel(logging.WARNING)
     trainer = _trainer(module, state, label, precision)
     resume = state.checkpoint if state.checkpoint.exists() else None
-    trainer.fit(module, ckpt_path=resume, weights_only=True)
+    try:
+        trainer.fit(module, ckpt_path=resume, weights_only=True)
+    except SIGTERMException:  # a SystemExit of code 0: the scheduler would take it for success
+        raise SeppError(f"{label}: stopped by SIGTERM; `dvc repro` resumes it") from None
     if trainer.global_step != module.steps:
         raise SeppError(f"{label}: interrupted at step {trainer.global_step} of {module.steps}")
     return module.history
@@ -159,6 +169,8 @@ def fit(module: Fit, state: TrainingState, label: str, precision: str = "fp32") 
 def _trainer(module: Fit, state: TrainingState, label: str, precision: str) -> lightning.Trainer:
     """Raises SeppError if there are no such devices as the environment asks for."""
     several = env.nodes() > 1 or env.devices() != 1
+    # Lightning's own requeueing would leave checkpoints where other trainings find them.
+    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     try:
         return lightning.Trainer(
             accelerator=env.accelerator(),
@@ -172,10 +184,12 @@ def _trainer(module: Fit, state: TrainingState, label: str, precision: str) -> l
             callbacks=[ShowProgress(label), SaveState(state)]
             if env.is_first()
             else [SaveState(state)],
+            plugins=slurm,
+            default_root_dir=state.folder,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            benchmark=torch.cuda.is_available(),
+            benchmark=env.on_gpu(torch.cuda.is_available()),
         )
     except (MisconfigurationException, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -1,4 +1,6 @@
-"""Augmentation: all views of a batch in one pass on the device, every draw per sample (kornia).
+"""Augmentation by kornia: all views of a batch in one pass on the device.
+
+Every strength is drawn per sample; the order of the colour jitters is drawn per batch.
 
 Draws come from torch's global generator, which the trainer seeds for every step.
 """
@@ -47,7 +49,7 @@ class RandomViews(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) to normalised float32 (B, 3, S, S)."""
         with torch.autocast(images.device.type, enabled=False):
-            return self.normalize(self.steps(images.float() / 255), scale=1)
+            return self.normalize(self.steps(images.float() / 255))
 
 
 class Normalize(nn.Module):
@@ -58,5 +60,5 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor, scale: float = 255) -> Tensor:  # (B, 3, H, W), 0…scale
-        return (images / scale - self.mean) / self.std
+    def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W), in [0, 1]
+        return (images - self.mean) / self.std

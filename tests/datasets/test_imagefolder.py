@@ -64,21 +64,29 @@ def test_a_folder_called_test_goes_before_val(tmp_path: Path):
 
 
 def test_images_may_lie_deeper_in_their_class(tmp_path: Path):
-    samples.folders(tmp_path, {"train/cat/tabby": 1, "train/cat": 1}, SIZE)
+    samples.folders(tmp_path, {"train/cat/tabby": 1, "train/cat": 1, "train/dog": 1}, SIZE)
     (train,) = datasets.read("imagefolder", tmp_path).splits
-    assert sorted(train.paths) == ["train/cat/0.png", "train/cat/tabby/0.png"]
-    assert train.labels.tolist() == [0, 0]
+    assert sorted(train.paths) == ["train/cat/0.png", "train/cat/tabby/0.png", "train/dog/0.png"]
+    assert train.labels.tolist() == [0, 0, 1]
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path):
     """source does not list them, so that their changes would go unnoticed."""
     root = tmp_path / ".hidden"  # above the data root it does not matter
-    samples.folders(root, {"train/cat": 2, "train/cat/.cache": 1, "train/.cache": 1}, SIZE)
+    some = {"train/cat": 2, "train/dog": 1, "train/cat/.cache": 1, "train/.cache": 1}
+    samples.folders(root, some, SIZE)
     (root / "train/cat/0.png").rename(root / "train/cat/._0.png")
     dataset = datasets.read("imagefolder", root)
-    assert dataset.classes == ["cat"]
-    assert dataset.splits[0].paths == ["train/cat/1.png"]
-    assert dataset.splits[0].labels.tolist() == [0]
+    assert dataset.classes == ["cat", "dog"]
+    assert dataset.splits[0].paths == ["train/cat/1.png", "train/dog/0.png"]
+    assert dataset.splits[0].labels.tolist() == [0, 1]
+
+
+def test_a_single_class_is_no_label(tmp_path: Path):
+    samples.folders(tmp_path, {"train/everything": 3}, SIZE)
+    dataset = datasets.read("imagefolder", tmp_path)
+    assert dataset.classes is None
+    assert dataset.splits[0].labels.tolist() == [-1, -1, -1]
 
 
 def test_a_test_folder_without_classes_gives_way_to_val(tmp_path: Path):

@@ -3,9 +3,9 @@ import re
 import numpy as np
 import pytest
 
+from stages.common.unit import unit_rows
 from stages.mining import find_pairs
 from stages.mining.advice import advise
-from stages.mining.rows import unit_rows
 
 
 def suggestions(text: str) -> list[tuple[str, float, int]]:

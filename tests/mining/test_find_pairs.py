@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from stages.common.errors import EmbeddingError, SeppError
 from stages.common.progress import Progress
+from stages.common.unit import unit_rows
 from stages.mining import ENGINES, faiss_engine, find_pairs
-from stages.mining.rows import error_bound, similarity, unit_rows
+from stages.mining.rows import error_bound, similarity
 
 TOLERANCE = 1e-6  # how near to a bound a pair may go either way
 

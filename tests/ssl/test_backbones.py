@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from stages.common.errors import SeppError
-from stages.ssl.backbones import SplitBatchNorm2d, build_backbone, split_norm
+from stages.ssl.backbones import SplitBatchNorm2d, build_backbone, split_batch_norms
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,26 @@ def test_splits_must_divide_the_batch():
         SplitBatchNorm2d(4, splits=3)(torch.randn(8, 4, 3, 3))
 
 
-def test_one_split_is_the_backbone_as_it_is():
-    assert split_norm(1) is None
-    model, _ = build_backbone("resnet10", "cifar", split_norm(2))
+def test_batch_norms_are_split_and_others_left():
+    model, _ = build_backbone("resnet10", "cifar")
+    keys = set(model.state_dict())
+    split_batch_norms(model, 1)
+    assert type(model.bn1) is nn.BatchNorm2d
+    split_batch_norms(model, 2)
     assert isinstance(model.bn1, SplitBatchNorm2d)
+    assert set(model.state_dict()) == keys
+    other, _ = build_backbone("convnext_tiny", "imagenet")
+    split_batch_norms(other, 2)  # it has layer norms alone
+    assert not any(isinstance(m, SplitBatchNorm2d) for m in other.modules())
+
+
+def test_splits_must_split_over_the_processes(monkeypatch):
+    monkeypatch.setattr("stages.ssl.backbones.world_size", lambda: 3)
+    with pytest.raises(SeppError, match="bn_splits: 8 does not split over 3 processes"):
+        SplitBatchNorm2d(4, splits=8)(torch.randn(8, 4, 3, 3))
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "googlenet", "inception_v3"])
+def test_backbones_of_another_build_are_unknown(name):
+    with pytest.raises(SeppError, match=f"unknown backbone '{name}'"):
+        build_backbone(name, "imagenet")

@@ -29,7 +29,7 @@ VALUES = {
 def new(**changes) -> MoCo:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 7))
-    return MoCo(MoCoParams(**{**VALUES, **changes}), lambda norm: (net, 7))
+    return MoCo(MoCoParams(**{**VALUES, **changes}), lambda: (net, 7))
 
 
 def images(rows: int, seed: int) -> torch.Tensor:

@@ -41,7 +41,7 @@ def test_without_any_augmentation_only_normalisation_is_left():
     x = images()
     expected = tv.normalize(x.float() / 255, list(CIFAR.mean), list(CIFAR.std))
     torch.testing.assert_close(RandomViews(off, cropped=True)(x), expected)
-    torch.testing.assert_close(Normalize(CIFAR.mean, CIFAR.std)(x.float()), expected)
+    torch.testing.assert_close(Normalize(CIFAR.mean, CIFAR.std)(x.float() / 255), expected)
 
 
 def test_flip_and_grayscale_are_torchvisions():

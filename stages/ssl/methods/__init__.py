@@ -16,10 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stages.common.params import Section
-from stages.ssl.backbones import NormLayer
 from stages.ssl.heads import HeadSpec, build_head
 
-NewBackbone = Callable[[NormLayer | None], tuple[nn.Module, int]]
+NewBackbone = Callable[[], tuple[nn.Module, int]]  # backbone, feature dimension
 
 
 class Batch(NamedTuple):
@@ -57,12 +56,8 @@ class Method(nn.Module, ABC):
     def __init__(self, params: MethodParams, new_backbone: NewBackbone) -> None:
         super().__init__()
         self.params = params
-        self.backbone, self.feature_dim = new_backbone(self.norm_layer())
+        self.backbone, self.feature_dim = new_backbone()
         self.projection = build_head(self.projection_spec())
-
-    def norm_layer(self) -> NormLayer | None:
-        """Normalisation inside the backbone; None is the backbone's own."""
-        return None
 
     @abstractmethod
     def projection_spec(self) -> HeadSpec:

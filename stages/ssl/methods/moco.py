@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from stages.common.errors import SeppError
 from stages.common.params import Count
 from stages.ssl import distributed
-from stages.ssl.backbones import NormLayer, split_norm
+from stages.ssl.backbones import split_batch_norms
 from stages.ssl.heads import HeadSpec
 from stages.ssl.losses import info_nce
 from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, Step
@@ -33,7 +33,7 @@ class MoCoParams(MethodParams):
     symmetric: bool  # both views are queries in turn; the loss is the mean of the two
     hidden_dim: Count
     output_dim: Count
-    bn_splits: Count  # batch-norm groups of a step over all devices; keys are shuffled among them
+    bn_splits: Count  # batch-norm groups over all devices (1: one on each); keys are shuffled
 
 
 class MoCo(Method):
@@ -42,6 +42,7 @@ class MoCo(Method):
 
     def __init__(self, params: MoCoParams, new_backbone: NewBackbone) -> None:
         super().__init__(params, new_backbone)
+        split_batch_norms(self.backbone, params.bn_splits)
         self.key_backbone = copy.deepcopy(self.backbone)
         self.key_projection = copy.deepcopy(self.projection)
         for module in (self.key_backbone, self.key_projection):
@@ -52,9 +53,6 @@ class MoCo(Method):
         self.register_buffer("queue", normalize(torch.randn(params.queue, params.output_dim)))
         self.register_buffer("queue_ids", torch.full((params.queue,), -1))  # -1: no image yet
         self.register_buffer("queue_next", torch.zeros((), dtype=torch.int64))  # next row to write
-
-    def norm_layer(self) -> NormLayer | None:
-        return split_norm(self.params.bn_splits)
 
     def projection_spec(self) -> HeadSpec:
         hidden, out = self.params.hidden_dim, self.params.output_dim

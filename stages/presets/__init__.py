@@ -1,0 +1,1 @@
+"""Whole params files, one a recipe; `sepp preset` writes them."""
