@@ -28,6 +28,7 @@ $(VENV)/.installed-$(FAISS): setup.cfg setup.py pyproject.toml
 		{ echo "Python 3.10 or later is needed: make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@rm -f $(VENV)/.installed-* $(VENV)/.test-*
+	@$(BIN)/python -m pip uninstall --quiet -y faiss-cpu faiss-gpu 2>/dev/null || true
 	SEPP_FAISS=$(FAISS) $(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 

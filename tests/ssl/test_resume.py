@@ -64,7 +64,13 @@ def result(folder: Path, name: str, curve: str) -> tuple[bytes, bytes]:
     return weights, (folder / f"reports/plots/{curve}.csv").read_bytes()
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["packed", "streamed"])
+@pytest.mark.parametrize(
+    "streamed",
+    [
+        pytest.param(False, id="packed"),
+        pytest.param(True, id="streamed", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_twice_a_training_ends_in_the_same_bits(tmp_path, streamed):
     broken, whole = (project(tmp_path / name, streamed) for name in ("broken", "whole"))
     workers = {"SEPP_WORKERS": "2" if streamed else "0"}
@@ -78,6 +84,7 @@ def test_killed_twice_a_training_ends_in_the_same_bits(tmp_path, streamed):
     assert not list(broken.glob(".state/*/*/last.ckpt"))  # a finished state is cleared
 
 
+@pytest.mark.slow
 def test_params_edited_mid_run_are_refused_at_the_end(tmp_path):
     folder = project(tmp_path / "p")
     process = command(folder, "stages.sampler")
@@ -98,6 +105,7 @@ def test_params_edited_mid_run_are_refused_at_the_end(tmp_path):
     assert "resuming from" in finish(command(folder, "stages.sampler"))
 
 
+@pytest.mark.slow
 def test_an_edit_that_the_stage_does_not_read_is_no_edit(tmp_path):
     folder = project(tmp_path / "p")
     process = command(folder, "stages.sampler")
@@ -109,6 +117,7 @@ def test_an_edit_that_the_stage_does_not_read_is_no_edit(tmp_path):
     finish(process)
 
 
+@pytest.mark.slow
 def test_another_seed_never_takes_up_a_state(tmp_path, monkeypatch):
     folder = project(tmp_path / "p")
     monkeypatch.chdir(folder)
