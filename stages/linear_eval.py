@@ -6,6 +6,7 @@ The numbers are those of the last epoch, of the pretraining and of the classifie
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,12 +110,18 @@ def evaluate(
     test = features_of(encoder, store, test_ids, settings.batch_size, "features of test images")
     knn = knn_top1(train, train_labels, test, test_labels, settings.knn_k, settings.knn_temperature)
     classes = int(max(train_labels.max(), test_labels.max())) + 1
-    classifier = train_probe(
+    classifier, loss = train_probe(
         encoder, store, train_ids, train, classes, settings, seed, state, "linear classifier"
     )
     if weights_digest(encoder.backbone) != before:
         raise AssertionError("the frozen backbone changed during linear evaluation")
-    result: dict[str, object] = {"protocol": settings.protocol}
+    if loss > math.log(classes):
+        log.warning(
+            "the linear classifier ended at a loss of %.2f, above chance (%.2f): its accuracy says "
+            "less than the encoder deserves; lower linear_eval.lr (%g)",
+            *(loss, math.log(classes), settings.lr),
+        )
+    result: dict[str, object] = {"protocol": settings.protocol, "linear_loss": loss}
     result["linear_top1"] = top_k(classifier, test, test_labels, 1)
     if classes > 5:
         result["linear_top5"] = top_k(classifier, test, test_labels, 5)

@@ -126,8 +126,8 @@ def train_probe(
     seed: int,
     state: TrainingState,
     label: str,
-) -> nn.Linear:
-    """The classifier after the last epoch.
+) -> tuple[nn.Linear, float]:
+    """The classifier after the last epoch, and the mean training loss of that epoch.
 
     Args:
         ids: (N,) images to train on, all with labels.
@@ -145,8 +145,8 @@ def train_probe(
         rows = instance_rows(ids)
         batches = PairBatches(rows, store, crops(encoder), size, seed, "linear_eval", both=False)
         probe = ImageProbe(encoder, labels, classes, params, batches)
-    fit(probe, state, label)
-    return probe.classifier.cpu()
+    history = fit(probe, state, label)
+    return probe.classifier.cpu(), history[-1]["loss"]
 
 
 @torch.no_grad()

@@ -58,6 +58,13 @@ def test_the_classes_of_a_random_encoder_are_told_apart(project, encoder, protoc
     assert again == result
 
 
+def test_a_classifier_that_did_not_learn_is_told(project, encoder, caplog):
+    result = evaluate(project, **{"linear_eval.lr": 1e6})
+    assert result["linear_loss"] > np.log(3)
+    assert "above chance (1.10)" in caplog.text
+    assert "lower linear_eval.lr (1e+06)" in caplog.text
+
+
 def test_the_backbone_does_not_move(project, encoder):
     before = weights_digest(encoder)
     settings = load_all(project / "params.yaml").linear_eval
@@ -72,7 +79,7 @@ def test_the_backbone_does_not_move(project, encoder):
 def test_a_backbone_that_moves_is_found_out(project, encoder, monkeypatch):
     def meddle(encoder, *args):
         encoder.backbone.conv1.weight.data += 1e-3
-        return nn.Linear(512, 3)
+        return nn.Linear(512, 3), 0.0
 
     monkeypatch.setattr(stage, "train_probe", meddle)
     settings = load_all(project / "params.yaml").linear_eval
