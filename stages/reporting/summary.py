@@ -65,7 +65,9 @@ def verdict(summary: dict, arm: str) -> str:
     if around is None:
         return "one seed, so this may be chance"
     if abs(gain) > around:
-        return f"more than the seed-to-seed spread of ±{around:.2f}"
+        more = f"more than the seed-to-seed spread of ±{around:.2f}"
+        seeds = min(summary["arms"][name]["n"] for name in (arm, BASELINE))
+        return more if seeds > 2 else f"{more}, but {seeds} seeds are too few to be sure"
     return f"within the seed-to-seed spread of ±{around:.2f}, so no evidence of a difference"
 
 

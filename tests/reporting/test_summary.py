@@ -29,7 +29,10 @@ def printed(summary: dict) -> str:
 def test_a_gain_beyond_the_spread():
     summary = summarise(MINING, runs(vanilla=[90.0, 91.0], sepp=[95.0, 96.0]))
     assert spread(summary, "sepp") == pytest.approx(1.0)  # sqrt(0.5 + 0.5)
-    assert verdict(summary, "sepp") == "more than the seed-to-seed spread of ±1.00"
+    more = "more than the seed-to-seed spread of ±1.00"
+    assert verdict(summary, "sepp") == f"{more}, but 2 seeds are too few to be sure"
+    three = summarise(MINING, runs(vanilla=[89.0, 90.0, 91.0], sepp=[94.0, 95.0, 96.0]))
+    assert verdict(three, "sepp") == "more than the seed-to-seed spread of ±1.41"
 
 
 @pytest.mark.parametrize("sepp", [[90.5, 91.5], [89.5, 90.5], [90.0, 91.0]])
