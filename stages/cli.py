@@ -43,9 +43,9 @@ class Commands(click.Group):
         return super().get_command(context, name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Stages (dvc repro runs them in this order)"):
+        with formatter.section("Stages, in the order of dvc repro; source for external data only"):
             formatter.write_dl([(name, _summary(name)) for name in STAGES])
-        own = [(n, self.commands[n].get_short_help_str(80)) for n in self.commands]
+        own = [(n, self.commands[n].get_short_help_str(200)) for n in self.commands]
         with formatter.section("Commands"):
             formatter.write_dl(own)
         with formatter.section("Environment variables (the machine, never the result)"):
@@ -84,21 +84,33 @@ def preset(name: str, data: str | None, force: bool) -> None:
     SEPP_DATA_ROOT. An edited params.yaml that is not committed is kept, unless --force is given.
     """
     target = Path("params.yaml")
-    known = {f.read_text() for f in PRESETS.glob("*.yaml")}
+    choices = [None, *plugins("datasets")]
+    known = {_recipe(f.stem, choice) for f in PRESETS.glob("*.yaml") for choice in choices}
     if target.exists() and not force and target.read_text() not in known and _uncommitted(target):
         raise SeppError(
-            "params.yaml: has changes that git has not recorded; commit them, or use --force"
+            "params.yaml: has changes that git has not recorded; commit them, undo them with "
+            "`git checkout params.yaml`, or use --force"
         )
+    text = _recipe(name, data)
+    with artifacts.atomic(target) as partial:
+        partial.write_text(text)
+    if (data or name) == "digits":  # no stage lists them: what an external set left is out of date
+        artifacts.write_json(
+            Path("data/source.json"), {"name": "digits", "files": 0, "bytes": 0, "digest": ""}
+        )
+    click.echo(
+        f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
+    )
+
+
+def _recipe(name: str, data: str | None) -> str:
+    """The preset's text, on its own data set or on `data`."""
     text = (PRESETS / f"{name}.yaml").read_text()
     if data:
         watch = "" if data == "digits" else data
         text = re.sub(r"(?m)^  name: \w+", f"  name: {data}", text, count=1)
         text = re.sub(r"(?m)^  watch: \[\w*\]", f"  watch: [{watch}]", text, count=1)
-    with artifacts.atomic(target) as partial:
-        partial.write_text(text)
-    click.echo(
-        f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
-    )
+    return text
 
 
 def _uncommitted(path: Path) -> bool:
@@ -164,8 +176,8 @@ def _head() -> list[str]:
     inside = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True)
     if inside.returncode == 0 and head.returncode != 0:
         return [
-            "git HEAD is detached, as a killed `dvc exp run` leaves it: "
-            "`git checkout <your branch>` brings you back"
+            "git HEAD is detached, as a killed `dvc exp run` leaves it: unless one runs at the "
+            "moment, `git checkout <your branch>` brings you back"
         ]
     return []
 

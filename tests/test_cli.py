@@ -94,7 +94,15 @@ def test_preset(checkout, name):
     assert result.exit_code == 0
     assert f"params.yaml is now the {name} preset; run `dvc repro`" in result.output
     assert Path("params.yaml").read_text() == (cli.PRESETS / f"{name}.yaml").read_text()
-    assert [p.name for p in checkout.iterdir() if p.name != ".git"] == ["params.yaml"]
+    written = {str(p.relative_to(checkout)) for p in checkout.rglob("*.*") if p.is_file()}
+    expected = {"params.yaml", *(["data/source.json"] if name == "digits" else [])}
+    assert {p for p in written if not p.startswith(".git")} == expected
+
+
+def test_a_preset_replaces_what_a_preset_wrote(checkout):
+    assert sepp("preset", "stl10", "--data", "imagefolder").exit_code == 0
+    assert "watch: [imagefolder]" in Path("params.yaml").read_text()
+    assert sepp("preset", "digits").exit_code == 0
 
 
 def test_all_presets_are_offered():
