@@ -47,14 +47,19 @@ def finish(process: subprocess.Popen) -> str:
     return output
 
 
-def kill_after_a_checkpoint(process: subprocess.Popen, folder: Path, epoch: int) -> None:
-    """kill -9 once `epoch` checkpoints have been written, wherever the training is by then."""
+def wait_for_checkpoints(process: subprocess.Popen, folder: Path, count: int = 1) -> None:
+    """Until the training has saved its state `count` times."""
     seen: set[int] = set()
-    while len(seen) < epoch:
+    while len(seen) < count:
         assert process.poll() is None, process.communicate()[0]
         for checkpoint in folder.glob(".state/*/*/last.ckpt"):
             seen.add(checkpoint.stat().st_mtime_ns)
         time.sleep(0.005)
+
+
+def kill_after_a_checkpoint(process: subprocess.Popen, folder: Path, epoch: int) -> None:
+    """kill -9 once `epoch` checkpoints have been written, wherever the training is by then."""
+    wait_for_checkpoints(process, folder, epoch)
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
@@ -88,9 +93,7 @@ def test_killed_twice_a_training_ends_in_the_same_bits(tmp_path, streamed):
 def test_params_edited_mid_run_are_refused_at_the_end(tmp_path):
     folder = project(tmp_path / "p")
     process = command(folder, "stages.sampler")
-    while not list(folder.glob(".state/*/*/last.ckpt")):
-        assert process.poll() is None
-        time.sleep(0.005)
+    wait_for_checkpoints(process, folder)
     original = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(
         original.replace("weight_decay: 0.0005", "weight_decay: 0.1")
@@ -109,9 +112,7 @@ def test_params_edited_mid_run_are_refused_at_the_end(tmp_path):
 def test_an_edit_that_the_stage_does_not_read_is_no_edit(tmp_path):
     folder = project(tmp_path / "p")
     process = command(folder, "stages.sampler")
-    while not list(folder.glob(".state/*/*/last.ckpt")):
-        assert process.poll() is None
-        time.sleep(0.005)
+    wait_for_checkpoints(process, folder)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text.replace("knn_k: 200", "knn_k: 20"))
     finish(process)
