@@ -66,7 +66,9 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, arm: str, seed: int) -
     columns = [np.concatenate([train, anchor]), np.concatenate([train, positive])]
     columns += [np.repeat(weights, lengths), kind]
     table = pa.table(columns, schema=artifacts.COMBINED)
-    artifacts.write_parquet(outputs.combined, table, artifacts.COMBINED)
+    # Kept with the rows, so that an arm without partners does not depend on it.
+    masked = params.sepp.mask_partners and bool((anchor != positive).any())
+    artifacts.write_parquet(outputs.combined, table, artifacts.COMBINED, {"mask_partners": masked})
     logger.info("%s: %s images and %s extra rows", outputs.combined, *(f"{n:,}" for n in lengths))
 
 

@@ -13,6 +13,7 @@ from stages.common import artifacts
 from stages.common.draws import _unrank, draw, draw_pairs
 from stages.common.errors import ArtifactError, DataError, SeppError
 from stages.common.params import SeppRows
+from stages.ssl.batches import read_rows
 
 ROOT = Path(combine.__file__).parents[1]
 CONTROLS = ("duplicate", "random", "oracle")
@@ -48,9 +49,12 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def path_of(folder: Path, arm: str, seed: int = 0, weight: float = 0.5, ordered=False) -> Path:
+def path_of(
+    folder: Path, arm: str, seed: int = 0, weight: float = 0.5, ordered=False, mask=False
+) -> Path:
     outputs = combine.Outputs(folder / f"{arm}-{seed}.parquet")
-    params = combine.Params(sepp=SeppRows(**{"lambda": weight, "ordered": ordered}))
+    leaves = {"lambda": weight, "ordered": ordered, "mask_partners": mask}
+    params = combine.Params(sepp=SeppRows(**leaves))
     inputs = combine.Inputs(folder / "manifest.parquet", folder / "pairs.parquet")
     combine.run(params, inputs, outputs, arm, seed)
     return outputs.combined
@@ -76,6 +80,19 @@ def test_sepp_has_the_mined_pairs(folder):
 def test_ordered_has_both_orders(folder):
     rows = extra(folder, "sepp", ordered=True)
     assert rows == [(*pair, 0.5, "semantic") for pair in PAIRS + [(j, i) for i, j in PAIRS]]
+
+
+@pytest.mark.parametrize("arm", ["sepp", "random", "oracle"])
+def test_masking_of_partners_is_kept_with_the_rows(folder, arm):
+    plain, masked = (read_rows(path_of(folder, arm, mask=mask)) for mask in (False, True))
+    assert (plain.mask_partners, masked.mask_partners) == (False, True)
+    np.testing.assert_array_equal(plain.positive, masked.positive)
+
+
+@pytest.mark.parametrize("arm", ["vanilla", "duplicate"])
+def test_masking_changes_no_arm_without_partners(folder, arm):
+    before = path_of(folder, arm).read_bytes()
+    assert path_of(folder, arm, mask=True).read_bytes() == before
 
 
 @pytest.mark.parametrize("ordered", [False, True])

@@ -160,6 +160,12 @@ def write_csv(
         partial.write_text("\n".join(text) + "\n")
 
 
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """A training curve, a row per epoch; header alone for an encoder that was not trained here."""
-    write_csv(path, history, ("epoch", "loss", "embedding_std", "lr"))
+def write_history(path: Path, history: list[dict[str, float | None]]) -> None:
+    """A training curve, a row per epoch; header alone for an encoder that was not trained here.
+
+    Shares of equal labels (`neighbour_accuracy`, `pair_accuracy`) have a column where some epoch
+    has a value.
+    """
+    shares = ("neighbour_accuracy", "pair_accuracy")
+    known = tuple(name for name in shares if any(row.get(name) is not None for row in history))
+    write_csv(path, history, ("epoch", "loss", "embedding_std", "lr", *known))

@@ -167,6 +167,7 @@ class SeppRows(Section):
 
     lambda_: Probability = Field(alias="lambda")  # weight of a semantic row, Eq. 2
     ordered: bool  # both (i, j) and (j, i), as Algorithm 1 read literally
+    mask_partners: bool  # images that a row pairs are not each other's negatives
 
 
 class Sepp(SeppMining, SeppRows):

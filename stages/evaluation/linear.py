@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from stages.common.images import ImageStore
 from stages.common.params import LinearEval, Views
 from stages.common.state import TrainingState
-from stages.ssl.batches import Batches, PairBatches, instance_rows
+from stages.ssl.batches import VIEWS, Batches, PairBatches, instance_rows
 from stages.ssl.encoder import Encoder
 from stages.ssl.trainer import Fit, fit
 from stages.ssl.views import RandomViews
@@ -91,7 +91,7 @@ class ImageProbe(Probe):
     @torch.no_grad()
     def features(self, batch: dict[str, Tensor], index: int) -> tuple[Tensor, Tensor]:
         ids = batch["anchor"]
-        self.reseed(index, self.global_rank)
+        self.reseed(index, VIEWS, self.global_rank)
         images = batch["images"] if self.images is None else self.images[ids]
         return self.frozen[0](self.views(images)), self.labels[ids]
 

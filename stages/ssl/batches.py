@@ -7,6 +7,7 @@ cropped by loader workers, one worker a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.params import Views
 from stages.ssl import distributed
+from stages.ssl.views import ExtraViews
 
 
 class Rows(NamedTuple):
@@ -31,6 +33,7 @@ class Rows(NamedTuple):
     positive: np.ndarray  # int64, image id of the second view
     weight: np.ndarray  # float32
     instances: int  # how many of them are instance rows
+    mask_partners: bool = False  # paired images are not to be each other's negatives
 
 
 def instance_rows(ids: np.ndarray) -> Rows:
@@ -48,11 +51,19 @@ def read_rows(path: Path) -> Rows:
     kinds = np.asarray(table["kind"].to_pylist(), dtype=object)
     columns = [table[name].to_numpy() for name in ("anchor", "positive", "weight")]
     kept = columns[2] > 0
-    return Rows(*(c[kept] for c in columns), instances=int((kinds == "instance").sum()))
+    return Rows(
+        *(c[kept] for c in columns),
+        instances=int((kinds == "instance").sum()),
+        mask_partners=bool(artifacts.metadata(table).get("mask_partners")),
+    )
+
+
+# What draws random numbers in a step. The method draws alike on every process, the others not.
+VIEWS, METHOD, CROPS = 0, 1, 2
 
 
 def step_seed(*parts: int) -> int:
-    """A well-mixed 63-bit seed from (seed, epoch, step, …)."""
+    """A well-mixed 63-bit seed from (seed, epoch, step, part, rank) or the first of these."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -131,6 +142,7 @@ class PairBatches(Batches):
     Args:
         section: of params.yaml that `batch_size` is from, for messages.
         both: crop both members of a row; else the anchors alone.
+        extra: more views of each row.
     """
 
     def __init__(
@@ -142,6 +154,7 @@ class PairBatches(Batches):
         seed: int,
         section: str,
         both: bool = True,
+        extra: ExtraViews | None = None,
     ) -> None:
         if batch_size > len(rows.anchor):
             raise SeppError(
@@ -153,6 +166,8 @@ class PairBatches(Batches):
         self.streamed = store.packed is None
         self.workers = env.workers() if self.streamed else 0
         self.crop = random_crop(views)
+        self.extra = extra.count if extra else 0
+        self.extra_crop = random_crop(extra.params(views)) if extra else None
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
         chosen = self.rows(*key)
@@ -160,20 +175,24 @@ class PairBatches(Batches):
         batch = {"anchor": anchor, "positive": positive, "weight": self.pairs.weight[chosen]}
         batch = {name: torch.from_numpy(values) for name, values in batch.items()}
         if self.streamed:
-            torch.manual_seed(step_seed(self.seed, *key, 2 + self.rank))
-            batch["images"] = self._crops(anchor, positive)
+            torch.manual_seed(step_seed(self.seed, *key, CROPS, self.rank))
+            batch |= self._crops(anchor, positive)
         return batch
 
-    def _crops(self, anchor: np.ndarray, positive: np.ndarray) -> Tensor:
-        """Those of the anchors, then those of the positives: uint8 (2B, 3, S, S)."""
-        firsts, seconds = [], []
+    def _crops(self, anchor: np.ndarray, positive: np.ndarray) -> dict[str, Tensor]:
+        """``images``, those of the anchors, then those of the positives: uint8 (2B, 3, S, S);
+        and ``extra``, (count * B, 3, s, s), if there are any."""
+        firsts, seconds, extras = [], [], [[] for _ in range(self.extra)]
         for i, j in zip(anchor.tolist(), positive.tolist(), strict=True):
             image = pil_to_tensor(self.store.read(i))
             firsts.append(self.crop(image))
             if self.both:  # an instance row's image is decoded once
                 other = image if i == j else pil_to_tensor(self.store.read(j))
                 seconds.append(self.crop(other))
-        return torch.stack(firsts + seconds)
+                for view, source in zip(extras, cycle((image, other)), strict=False):
+                    view.append(self.extra_crop(source))
+        crops = {"images": torch.stack(firsts + seconds)}
+        return crops | {"extra": torch.stack(list(chain(*extras)))} if extras else crops
 
     def images_on(self, device: torch.device) -> Tensor | None:
         """All packed images as uint8 (N, 3, H, W) on `device`; None if they are streamed."""

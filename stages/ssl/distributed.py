@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from lightly.utils.dist import GatherLayer
 from torch import Tensor
 from torch import distributed as dist
 
@@ -18,13 +19,21 @@ def rank() -> int:
 @torch.no_grad()
 def gather(rows: Tensor) -> Tensor:
     """(B, …) of each process to (world * B, …), in order of rank, without gradients."""
-    if world_size() == 1:
-        return rows
-    parts = [
-        torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())
-    ]
-    dist.all_gather(parts, rows.contiguous())
-    return torch.cat(parts)
+    return gather_with_gradient(rows)
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """`gather` whose backward pass sums the gradients that all processes have for these rows.
+
+    A loss of which each process computes its rows' share, or all of it, thus has, once DDP has
+    averaged over processes, the gradient that one process with the whole batch would have.
+    """
+    return rows if world_size() == 1 else torch.cat(GatherLayer.apply(rows.contiguous()))
+
+
+def mean(values: Tensor) -> Tensor:
+    """Mean over the processes of a tensor of any shape, with gradients."""
+    return gather_with_gradient(values[None]).mean(0)
 
 
 def share(rows: Tensor) -> Tensor:

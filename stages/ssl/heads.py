@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
 from lightly.models.modules.heads import ProjectionHead
 from torch import nn
 
-# Each layer: (inputs, outputs, batch norm?, ReLU?). A layer with batch norm has no bias.
-HeadSpec = list[tuple[int, int, bool, bool]]
+Norm = Literal["batch", "plain"] | None  # batch norm, with and without learned scale and shift
+Activation = Literal["relu", "gelu"] | None
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
+
+
+class Layer(NamedTuple):
+    inputs: int
+    outputs: int
+    norm: Norm  # a layer with a norm has no bias
+    activation: Activation
+
+
+HeadSpec = Sequence[Layer]
+
+
+def mlp(
+    *dims: int, norm: Norm = "batch", activation: Activation = "relu", last_norm: Norm = None
+) -> list[Layer]:
+    """Linear layers from each of `dims` to the next.
+
+    Args:
+        norm, activation: after each layer but the last.
+        last_norm: after the last, which has no activation.
+    """
+    layers = [Layer(i, o, norm, activation) for i, o in pairwise(dims)]
+    return [*layers[:-1], Layer(dims[-2], dims[-1], last_norm, None)]
 
 
 def build_head(spec: HeadSpec) -> ProjectionHead:
@@ -14,11 +42,11 @@ def build_head(spec: HeadSpec) -> ProjectionHead:
     return ProjectionHead(
         [
             (
-                inputs,
-                outputs,
-                nn.BatchNorm1d(outputs) if norm else None,
-                nn.ReLU() if relu else None,
+                layer.inputs,
+                layer.outputs,
+                nn.BatchNorm1d(layer.outputs, affine=layer.norm == "batch") if layer.norm else None,
+                ACTIVATIONS[layer.activation]() if layer.activation else None,
             )
-            for inputs, outputs, norm, relu in spec
+            for layer in (Layer(*entry) for entry in spec)  # JSON has lists only
         ]
     )

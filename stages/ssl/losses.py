@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 
-def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+def in_float32(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A loss that autocast leaves alone: bf16 has three digits, too few for a logit."""
+
+    @functools.wraps(loss)
+    def run(*args: object, **named: object) -> Tensor:
+        args, named = tree_map_only(Tensor, _in_float32, (args, named))
+        device = next(value.device for value in tree_leaves(args) if isinstance(value, Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return loss(*args, **named)
+
+    return run
+
+
+def _in_float32(value: Tensor) -> Tensor:
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+
+
+@in_float32
+def info_nce(
+    query: Tensor,
+    key: Tensor,
+    negatives: Tensor,
+    temperature: float,
+    excluded: Tensor | None = None,
+) -> Tensor:
     """InfoNCE of each query against its own key and the negatives (He et al. 2020, Eq. 1).
 
     Args:
@@ -15,12 +43,15 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) 
         key: (B, D), unit rows; row i is the positive of query i, and of no other.
         negatives: (Q, D), unit rows.
         temperature: divides the cosine similarities.
+        excluded: (B, Q) bool, negatives that do not count for a query; None for none.
 
     Returns:
         (B,) minus the log of the positive's softmax share.
     """
-    with torch.autocast(query.device.type, enabled=False):  # bf16 has three digits of a logit
-        positive = (query * key).sum(1, keepdim=True)  # (B, 1)
-        logits = torch.cat([positive, query @ negatives.T], dim=1) / temperature  # (B, 1 + Q)
+    positive = (query * key).sum(1, keepdim=True)  # (B, 1)
+    others = query @ negatives.T  # (B, Q)
+    if excluded is not None:
+        others = others.masked_fill(excluded, float("-inf"))
+    logits = torch.cat([positive, others], dim=1) / temperature  # (B, 1 + Q)
     target = torch.zeros(len(query), dtype=torch.int64, device=query.device)  # column 0 throughout
     return cross_entropy(logits, target, reduction="none")

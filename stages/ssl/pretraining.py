@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +15,98 @@ from stages.common.images import ImageStore
 from stages.common.params import AllParams, Training, Views, check, load_all
 from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone
-from stages.ssl.batches import PairBatches, Rows
+from stages.ssl.batch_norm import sync_batch_norms
+from stages.ssl.batches import METHOD, VIEWS, PairBatches, Rows
+from stages.ssl.distributed import world_size
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.methods import Batch, Method, find_method
+from stages.ssl.optimizer import build_optimizer
+from stages.ssl.partners import Partners
 from stages.ssl.trainer import Fit, History, fit, lightning_precision
 from stages.ssl.views import RandomViews
 
-VIEWS, METHOD = 0, 1  # the parts of a step that draw random numbers
-
 
 class Pretraining(Fit):
-    """Two views of every row, the method's loss, SGD under a cosine schedule."""
+    """Two views of every row, the method's loss, and its optimiser."""
 
     def __init__(self, method: Method, views: Views, batches: PairBatches, steps: int) -> None:
         super().__init__(batches, steps)
         self.method = method.to(memory_format=torch.channels_last)
         self.views = RandomViews(views, cropped=batches.streamed)
+        extra = method.extra_views()
+        self.extra_views = RandomViews(extra.params(views), batches.streamed) if extra else None
+        rows = batches.pairs
+        self.partners = Partners(rows.anchor, rows.positive) if rows.mask_partners else None
+        self.labels: Tensor  # (N,) of all images, -1 = none; for the shares that are logged alone
+        labels = torch.tensor(batches.store.labels)
+        self.register_buffer("labels", labels, persistent=False)
+        self.images: Tensor | None = None  # (N, 3, H, W) uint8 on the device, unless streamed
         block = type(method).__module__.rpartition(".")[2]
         self.remedy = f"lower methods.{block}.base_lr in params.yaml, or set precision: fp32 there"
-        self.images: Tensor | None = None  # (N, 3, H, W) uint8 on the device, unless streamed
+
+    def configure_model(self) -> None:
+        """Once it is known how many processes there are."""
+        if self.method.synchronised and world_size() > 1:
+            sync_batch_norms(self.method, self.trainer.strategy.root_device)
 
     def on_fit_start(self) -> None:
         self.images = self.batches.images_on(self.device)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        # Each process draws its own views, but all draw alike inside the method (key shuffling).
-        self.reseed(index, VIEWS + 2 * self.global_rank)
-        ids = torch.cat([batch["anchor"], batch["positive"]])
-        images = batch["images"] if self.images is None else self.images[ids]
-        views = self.views(images).contiguous(memory_format=torch.channels_last)
-        self.reseed(index, METHOD)
-        rows = Batch(batch["anchor"], batch["positive"], batch["weight"])
-        loss, embedding = self.method.step(*views.chunk(2), rows)
+        self.reseed(index, VIEWS, self.global_rank)
+        first, second, *extra = self._draw_views(batch)
+        self.reseed(index, METHOD)  # alike on all processes (key shuffling)
+        rows = Batch(
+            batch["anchor"],
+            batch["positive"],
+            batch["weight"],
+            extra,
+            self.current_epoch,
+            self.global_step / self.steps,
+            self.partners,
+        )
+        loss, embedding, neighbours = self.method.step(first, second, rows)
         spread = torch.nn.functional.normalize(embedding.detach().float()).std(0).mean()
         # 1 when directions are spread evenly over the sphere, 0 when all have collapsed onto one.
         self.record(loss=loss, embedding_std=spread * embedding.shape[1] ** 0.5)
+        self._record_labels("pair_accuracy", rows.anchor, rows.positive)
+        if neighbours:
+            self._record_labels("neighbour_accuracy", *neighbours)
         return loss
 
+    def _draw_views(self, batch: dict[str, Tensor]) -> list[Tensor]:
+        """The two views of each row, then the extra ones, each (B, 3, S, S)."""
+        sources = batch["anchor"], batch["positive"]
+        images = self._images(batch, "images", sources)
+        views = list(_channels_last(self.views(images)).chunk(2))
+        if self.extra_views is not None:
+            count = self.batches.extra
+            images = self._images(batch, "extra", islice(cycle(sources), count))
+            views += _channels_last(self.extra_views(images)).chunk(count)
+        return views
+
+    def _images(self, batch: dict[str, Tensor], key: str, ids: Iterable[Tensor]) -> Tensor:
+        """What loader workers cropped, or the images themselves from the device."""
+        return batch[key] if self.images is None else self.images[torch.cat(list(ids))]
+
+    def _record_labels(self, name: str, ids: Tensor, others: Tensor) -> None:
+        """How many of `others` (M,) have the label of `ids` (M,); -1, unlabelled images, and an
+        image that is its own other count for nothing."""
+        labels, found = self.labels[ids], self.labels[others]
+        known = (others >= 0) & (ids != others) & (labels >= 0) & (found >= 0)
+        self.record_share(name, labels == found, known)
+
+    def on_after_backward(self) -> None:
+        self.method.after_backward(self.current_epoch)
+
     def configure_optimizers(self) -> dict[str, Any]:
-        p = self.method.params
-        trained = [w for w in self.method.parameters() if w.requires_grad]
-        rate = p.base_lr * self.batches.batch_size / 256
-        sgd = torch.optim.SGD(trained, rate, p.sgd_momentum, weight_decay=p.weight_decay)
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, self.steps)
-        return {"optimizer": sgd, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+        size, per_epoch = self.batches.batch_size, len(self.batches)
+        optimizer, schedule = build_optimizer(self.method, size, self.steps, per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def train(
@@ -85,10 +134,11 @@ def train(
     """
     kind = find_method(training.method)
     params = check(Path("params.yaml"), f"methods.{training.method}", kind.Params, method_values)
-    batches = PairBatches(rows, store, views, training.batch_size, seed, section)
-    steps = total_steps(training, rows)
     torch.manual_seed(seed)
     method = kind(params, lambda: build_backbone(training.backbone, training.stem))
+    size = training.batch_size
+    batches = PairBatches(rows, store, views, size, seed, section, extra=method.extra_views())
+    steps = total_steps(training, rows)
     history = fit(Pretraining(method, views, batches, steps), state, label, training.precision)
     config = EncoderConfig(
         backbone=training.backbone,
@@ -155,6 +205,11 @@ def check_trainings(file: Path) -> None:
     everything: AllParams = load_all(file)
     for name, values in everything.methods.items():
         check(file, f"methods.{name}", find_method(name).Params, values)
+    method = everything.pretrain.method
+    if everything.sepp.mask_partners and not find_method(method).has_negatives:
+        raise ParamError(
+            file, "sepp.mask_partners", f"true: {method} has no negatives to mask; set it to false"
+        )
     for section in ("sampler", "pretrain"):
         training: Training = getattr(everything, section)
         try:

@@ -28,7 +28,7 @@ from stages.common.progress import Progress
 from stages.common.state import TrainingState
 from stages.ssl.batches import Batches, step_seed
 
-History = list[dict[str, float]]
+History = list[dict[str, float | None]]
 
 
 class Fit(lightning.LightningModule):
@@ -46,6 +46,7 @@ class Fit(lightning.LightningModule):
         self.batches, self.steps = batches, steps
         self.history: History = []  # one row an epoch
         self.sums: dict[str, Tensor] = {}
+        self.shares: dict[str, Tensor] = {}  # each (2,): how many, of how many
         self.count = 0
 
     def train_dataloader(self) -> DataLoader:
@@ -54,15 +55,20 @@ class Fit(lightning.LightningModule):
         loader.sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         return loader
 
-    def reseed(self, step: int, part: int) -> None:
+    def reseed(self, step: int, part: int, rank: int = 0) -> None:
         """Seed torch for one part of one step, alike in an unbroken run and a resumed one."""
-        torch.manual_seed(step_seed(self.batches.seed, self.current_epoch, step, part))
+        torch.manual_seed(step_seed(self.batches.seed, self.current_epoch, step, part, rank))
 
     def record(self, **values: Tensor) -> None:
         """Add to the epoch's means; stays on the device, so that no step waits for it."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.count += 1
+
+    def record_share(self, name: str, yes: Tensor, among: Tensor) -> None:
+        """Add to a share over the whole epoch: of those in `among`, the ones in `yes` (bools)."""
+        counts = torch.stack([(yes & among).sum(), among.sum()])
+        self.shares[name] = self.shares.get(name, 0) + counts
 
     def on_train_batch_end(self, *_: object) -> None:
         # Not Trainer(max_steps=…), with which Lightning does not resume at an epoch's boundary.
@@ -74,7 +80,10 @@ class Fit(lightning.LightningModule):
             name: float(reduce(total / self.count, reduce_op="mean"))
             for name, total in self.sums.items()
         }
-        self.sums, self.count = {}, 0
+        for name, counts in self.shares.items():
+            yes, among = reduce(counts, reduce_op="sum").tolist()
+            means[name] = yes / among if among else None
+        self.sums, self.shares, self.count = {}, {}, 0
         if not math.isfinite(means["loss"]):
             raise SeppError(
                 f"the loss became {means['loss']} in epoch {self.current_epoch + 1}: {self.remedy}"

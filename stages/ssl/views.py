@@ -7,11 +7,26 @@ Draws come from torch's global generator, which the trainer seeds for every step
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
 from stages.common.params import Views
+
+
+class ExtraViews(NamedTuple):
+    """Views of every row beside its two: of the anchor and of the positive in turn."""
+
+    count: int
+    size: int | None = None  # pixels, edge; None: as the two
+    crop_area: tuple[float, float] | None = None  # share of the image; None: as the two
+
+    def params(self, views: Views) -> Views:
+        """The augmentation of the two, with this size and area."""
+        changed = {"image_size": self.size, "crop_area": self.crop_area}
+        return views.model_copy(update={k: v for k, v in changed.items() if v is not None})
 
 
 class RandomViews(nn.Module):

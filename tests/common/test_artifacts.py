@@ -202,6 +202,15 @@ def test_history(tmp_path):
     assert path.read_text() == "epoch,loss,embedding_std,lr\n1,2.5,1.0,0.5\n"
 
 
+def test_history_has_columns_for_the_shares_that_are_known(tmp_path):
+    path = tmp_path / "a.csv"
+    row = {"epoch": 1, "loss": 2.5, "embedding_std": 1.0, "lr": 0.5, "pair_accuracy": None}
+    artifacts.write_history(path, [{**row, "neighbour_accuracy": n} for n in (None, 0.25)])
+    header, *lines = path.read_text().splitlines()
+    assert header == "epoch,loss,embedding_std,lr,neighbour_accuracy"
+    assert [line.split(",")[-1] for line in lines] == ["", "0.25"]
+
+
 # A file may grow to 64 KiB; then the write fails as on a full disk, but for EFBIG in errno.
 FULL_DISK = """
 import resource, signal, sys

@@ -8,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 from stages.common import artifacts
 from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.ssl.batches import Batches, PairBatches, Rows, instance_rows, read_rows, step_seed
+from stages.ssl.views import ExtraViews
 from tests.conftest import write_folder_data
 
 
@@ -99,6 +101,23 @@ def test_streamed_batches_carry_seeded_crops(project, monkeypatch):
     loaded = list(loader)[1]
     assert torch.equal(loaded["images"], direct)  # by a worker process, to the same bits
     assert not torch.equal(batches[(1, 1)]["images"], direct)
+
+
+def test_streamed_extra_views_are_of_anchor_and_positive_in_turn(project, monkeypatch):
+    """Of images that are one colour each, so that any crop tells which image it is of."""
+    write_folder_data(project)
+    for i in range(48):
+        Image.new("RGB", (8, 8), (5 * i, 0, 0)).save(project / f"raw/{i}.png")
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(project / "raw"))
+    store = ImageStore(Path("data/manifest.parquet"), Path("data/images.npy"))
+    rows = Rows(np.arange(16), np.arange(16) + 16, np.ones(16, np.float32), 0)
+    extra = ExtraViews(3, size=6, crop_area=(0.3, 0.5))
+    views = load_all(Path("params.yaml")).views
+    batch = PairBatches(rows, store, views, 16, 0, "pretrain", extra=extra)[(0, 0)]
+    assert batch["extra"].shape == (48, 3, 6, 6)
+    sources = torch.cat([batch["anchor"], batch["positive"], batch["anchor"]])
+    assert torch.equal(batch["extra"][:, 0, 3, 3], (5 * sources).to(torch.uint8))
+    assert torch.equal(batch["images"][:, 0, 3, 3], (5 * sources[:32]).to(torch.uint8))
 
 
 def test_step_seeds_differ():

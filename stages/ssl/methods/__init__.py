@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Annotated, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from stages.common.params import Section
 from stages.ssl.heads import HeadSpec, build_head
+from stages.ssl.partners import Partners
+from stages.ssl.views import ExtraViews
 
 NewBackbone = Callable[[], tuple[nn.Module, int]]  # backbone, feature dimension
 
@@ -27,6 +29,10 @@ class Batch(NamedTuple):
     anchor: Tensor  # (B,) int64, image of the first view
     positive: Tensor  # (B,) int64, image of the second view; the same image in an instance row
     weight: Tensor  # (B,) float32, 1 for an instance row, sepp.lambda for a semantic row
+    extra: Sequence[Tensor] = ()  # the `extra_views`, each (B, 3, s, s): of anchor, positive, …
+    epoch: int = 0
+    progress: float = 0.0  # share of the training's steps that are done
+    partners: Partners | None = None  # who is not to be whose negative; None: no such rule
 
 
 class Step(NamedTuple):
@@ -34,24 +40,39 @@ class Step(NamedTuple):
 
     loss: Tensor  # scalar
     embedding: Tensor  # (B, D) projections of the anchors; their spread tells a collapse
+    # Whom the method took for alike: (M,) ids of anchors, (M,) ids of their neighbours, -1 = none.
+    neighbours: tuple[Tensor, Tensor] | None = None
+
+
+class Group(NamedTuple):
+    """Parameters that the optimiser treats alike."""
+
+    parameters: list[nn.Parameter]
+    rate: float = 1.0  # times the learning rate
+    constant: bool = False  # its learning rate neither warms up nor decays
+    decay: bool = True  # weight decay, and with it LARS's adaptation
 
 
 class MethodParams(Section):
     """The part of `methods.<name>` that all methods share: how the optimiser steps."""
 
+    optimizer: Literal["sgd", "lars"] = "sgd"
     base_lr: Annotated[float, Field(gt=0)]  # at batch size 256; scaled linearly with it
     weight_decay: Annotated[float, Field(ge=0)]
-    sgd_momentum: Annotated[float, Field(ge=0, lt=1)]
+    sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0  # of the learning rate, linear; then cosine
 
 
 class Method(nn.Module, ABC):
     """Base of all methods: the online encoder, and the loss on two views of each row.
 
-    A subclass makes whatever else it needs (key encoder, predictor, queue) in its constructor.
+    A subclass makes whatever else it needs (predictor, momentum encoder, queue) in its constructor.
     Parameters that take gradients are trained; buffers are saved with a checkpoint.
     """
 
     Params: ClassVar[type[MethodParams]]
+    synchronised: ClassVar[bool] = True  # batch norms are over all devices
+    has_negatives: ClassVar[bool] = False  # so that sepp.mask_partners has something to mask
 
     def __init__(self, params: MethodParams, new_backbone: NewBackbone) -> None:
         super().__init__()
@@ -72,6 +93,26 @@ class Method(nn.Module, ABC):
             second: (B, 3, S, S) views of the positives.
             batch: ids and weights of the rows; a row's loss counts `weight` times.
         """
+
+    def extra_views(self) -> ExtraViews | None:
+        """More views of each row, if the method wants any; they come as `batch.extra`."""
+        return None
+
+    def groups(self) -> list[Group]:
+        """All trained parameters. LARS spares biases and batch norms, as all its recipes do."""
+        return decayed(self.parameters(), self.params.optimizer == "lars")
+
+    def after_backward(self, epoch: int) -> None:
+        """A last look at the gradients before the optimiser steps."""
+
+
+def decayed(parameters: Iterable[nn.Parameter], spare_vectors: bool) -> list[Group]:
+    """Those that take gradients; with `spare_vectors`, biases and batch norms in a group apart."""
+    trained = [p for p in parameters if p.requires_grad]
+    if not spare_vectors:
+        return [Group(trained)]
+    vectors = [p for p in trained if p.ndim < 2]
+    return [Group([p for p in trained if p.ndim >= 2]), Group(vectors, decay=False)]
 
 
 def find_method(name: str) -> type[Method]:

@@ -8,76 +8,66 @@ knows which image each key came from.
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated
 
 import torch
-from lightly.models.utils import deactivate_requires_grad, update_momentum
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from stages.common.errors import SeppError
 from stages.common.params import Count
 from stages.ssl import distributed
-from stages.ssl.backbones import split_batch_norms
-from stages.ssl.heads import HeadSpec
+from stages.ssl.batch_norm import split_batch_norms
+from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import info_nce
 from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, Step
+from stages.ssl.momentum import MomentumEncoder
+from stages.ssl.queue import Queue
 
 
 class MoCoParams(MethodParams):
-    temperature: Annotated[float, Field(gt=0)]
-    queue: Count  # keys that serve as negatives
-    momentum: Annotated[float, Field(ge=0, le=1)]  # of the key encoder
-    symmetric: bool  # both views are queries in turn; the loss is the mean of the two
-    hidden_dim: Count
-    output_dim: Count
-    bn_splits: Count  # batch-norm groups over all devices (1: one on each); keys are shuffled
+    temperature: Annotated[float, Field(gt=0)] = 0.2
+    queue: Count = 65536  # keys that serve as negatives
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.999  # of the key encoder
+    symmetric: bool = True  # both views are queries in turn; the loss is the mean of the two
+    hidden_dim: Count = 2048
+    output_dim: Count = 256  # the SePP paper's; MoCo-v2's own is 128
+    bn_splits: Count = 8  # batch-norm groups over all devices (1: one on each); keys are shuffled
+    base_lr: Annotated[float, Field(gt=0)] = 0.03
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
 
 
 class MoCo(Method):
     Params = MoCoParams
     params: MoCoParams
+    synchronised = False  # a key would be recognised by its batch's statistics
+    has_negatives = True
 
     def __init__(self, params: MoCoParams, new_backbone: NewBackbone) -> None:
         super().__init__(params, new_backbone)
         split_batch_norms(self.backbone, params.bn_splits)
-        self.key_backbone = copy.deepcopy(self.backbone)
-        self.key_projection = copy.deepcopy(self.projection)
-        for module in (self.key_backbone, self.key_projection):
-            deactivate_requires_grad(module)
-        self.queue: Tensor
-        self.queue_ids: Tensor
-        self.queue_next: Tensor
-        self.register_buffer("queue", normalize(torch.randn(params.queue, params.output_dim)))
-        self.register_buffer("queue_ids", torch.full((params.queue,), -1))  # -1: no image yet
-        self.register_buffer("queue_next", torch.zeros((), dtype=torch.int64))  # next row to write
+        self.key_encoder = MomentumEncoder(self.backbone, self.projection)
+        self.queue = Queue(params.queue, params.output_dim, "methods.moco.queue")
 
     def projection_spec(self) -> HeadSpec:
-        hidden, out = self.params.hidden_dim, self.params.output_dim
-        return [(self.feature_dim, hidden, False, True), (hidden, out, False, False)]
+        return mlp(self.feature_dim, self.params.hidden_dim, self.params.output_dim, norm=None)
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """InfoNCE against the queue, per row times its weight, mean over the batch's rows.
 
         Rows weighted lambda give Eq. 2 of the SePP paper with 1/(N+P) for 1/N.
         """
-        update_momentum(self.backbone, self.key_backbone, self.params.momentum)
-        update_momentum(self.projection, self.key_projection, self.params.momentum)
-        negatives = self.queue.clone()  # the queue is written below, before the backward pass
-        temperature = self.params.temperature
-        query = self._query(first)
-        second_key = self._key(second)
-        loss = info_nce(query, second_key, negatives, temperature)
+        self.key_encoder.update(self.params.momentum, self.backbone, self.projection)
+        query, second_key = self._query(first), self._key(second)
+        loss = self._loss(query, second_key, batch.anchor, batch)
         keys, ids = [second_key], [batch.positive]
         if self.params.symmetric:
             first_key = self._key(first)
-            mirrored = info_nce(self._query(second), first_key, negatives, temperature)
+            mirrored = self._loss(self._query(second), first_key, batch.positive, batch)
             loss = (loss + mirrored) / 2
             keys, ids = [*keys, first_key], [*ids, batch.anchor]
         # Only now: enqueued any earlier, a view's key would be among its own negatives.
-        self._enqueue(torch.cat(keys), torch.cat(ids))
+        self.queue.push(torch.cat(keys), torch.cat(ids))
         return Step((loss * batch.weight).mean(), query)
 
     def _query(self, images: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, D)
@@ -89,21 +79,11 @@ class MoCo(Method):
         same images for keys as for queries (He et al. 2020, section 3.3)."""
         everyone = distributed.gather(images)
         order = torch.randperm(len(everyone)).to(images.device)  # the same on every device
-        mine = distributed.share(order)
-        key = normalize(self.key_projection(self.key_backbone(everyone[mine])).float())
+        key = normalize(self.key_encoder(everyone[distributed.share(order)]).float())
         return distributed.share(distributed.gather(key)[order.argsort()])
 
-    @torch.no_grad()
-    def _enqueue(self, keys: Tensor, ids: Tensor) -> None:  # (M, D), (M,)
-        """Write all devices' keys over the oldest in the queue."""
-        keys, ids = distributed.gather(keys), distributed.gather(ids)
-        size = len(self.queue)
-        if len(keys) > size:
-            raise SeppError(
-                f"methods.moco.queue {size} is below the {len(keys)} keys of one step: "
-                "make it larger, or the batch smaller"
-            )
-        rows = (self.queue_next + torch.arange(len(keys), device=keys.device)) % size
-        self.queue[rows] = keys
-        self.queue_ids[rows] = ids
-        self.queue_next.copy_((self.queue_next + len(keys)) % size)
+    def _loss(self, query: Tensor, key: Tensor, ids: Tensor, batch: Batch) -> Tensor:
+        """(B,), of queries that are views of the images `ids`."""
+        negatives = self.queue.rows.clone()  # written over before the backward pass
+        excluded = batch.partners.among(ids, self.queue.ids) if batch.partners else None
+        return info_nce(query, key, negatives, self.params.temperature, excluded)

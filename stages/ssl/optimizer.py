@@ -1,0 +1,52 @@
+"""The optimiser and its learning rate: linear scaling with the batch, warm-up, half a cosine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from lightly.utils.lars import LARS
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from stages.ssl.methods import Method
+
+
+def build_optimizer(
+    method: Method, batch_size: int, steps: int, steps_per_epoch: int
+) -> tuple[Optimizer, LambdaLR]:
+    """What steps `method.groups()`, and the schedule that is to be stepped with it.
+
+    Args:
+        batch_size: rows per step over all devices.
+        steps: of the whole training.
+    """
+    p = method.params
+    groups = [group for group in method.groups() if group.parameters]
+    options = [
+        {
+            "params": group.parameters,
+            "lr": p.base_lr * batch_size / 256 * group.rate,
+            "weight_decay": p.weight_decay if group.decay else 0.0,
+        }
+        for group in groups
+    ]
+    kind = {"sgd": SGD, "lars": LARS}[p.optimizer]
+    optimizer = kind(options, lr=p.base_lr, momentum=p.sgd_momentum)
+    share = warmup_cosine(p.warmup_epochs * steps_per_epoch, steps)
+    return optimizer, LambdaLR(optimizer, [_constant if g.constant else share for g in groups])
+
+
+def warmup_cosine(warmup: int, steps: int) -> Callable[[int], float]:
+    """Share of the peak learning rate at a step: rises to 1 over `warmup` steps, falls to 0."""
+
+    def share(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))) / 2
+
+    return share
+
+
+def _constant(step: int) -> float:
+    return 1.0

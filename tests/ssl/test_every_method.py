@@ -1,0 +1,102 @@
+"""What must hold for every method in stages/ssl/methods, the ones to come included."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from stages.common.params import load_all
+from stages.ssl.methods import find_method
+from stages.ssl.pretraining import Pretraining
+from tests.conftest import REPOSITORY
+from tests.ssl.test_distributed import free_port
+from tests.ssl.tiny import METHODS
+from tests.ssl.training import (
+    AS_IT_IS,
+    as_on_one_process,
+    first_weights,
+    train_tiny,
+    use_tiny_backbone,
+    write_project,
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A prepared project as working directory, which saves a state at every epoch's end."""
+    use_tiny_backbone(monkeypatch.setattr)
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEPP_STATE_DIR", str(tmp_path / ".state"))
+    monkeypatch.setenv("SEPP_ACCELERATOR", "cpu")
+    monkeypatch.setenv("SEPP_CHECKPOINT_SECONDS", "0")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_broken_training_ends_in_the_same_bits(folder, monkeypatch, name):
+    """Queues, momentum encoders, prototypes, centres and schedules are all in the saved state."""
+    whole, history = train_tiny(name, 4)
+    step = Pretraining.training_step
+
+    def breaks(self, batch, index):
+        if (self.current_epoch, index) == (2, 1):
+            raise RuntimeError("broken here")
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "training_step", breaks)
+        with pytest.raises(RuntimeError, match="broken here"):
+            train_tiny(name, 4)
+    assert list(folder.glob(".state/*/*/last.ckpt"))
+    resumed, again = train_tiny(name, 4)
+    assert again == history
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+    assert history[-1]["embedding_std"] > 0.05
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path, monkeypatch):
+    """Same losses and weights: all statistics, negatives and queues are the whole batch's."""
+    write_project(tmp_path, **AS_IT_IS)
+    use_tiny_backbone(monkeypatch.setattr)
+    monkeypatch.setenv("SEPP_ACCELERATOR", "cpu")
+    monkeypatch.setenv("SEPP_STATE_DIR", str(tmp_path / ".state"))
+    launcher = ("torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}")
+    arguments = ("-m", "tests.ssl.training", str(tmp_path), str(tmp_path / "trained.pt"))
+    variables = {**os.environ, "SEPP_DEVICES": "2", "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(
+        [sys.executable, "-m", *launcher, *arguments], env=variables, cwd=REPOSITORY, check=True
+    )
+    both = torch.load(tmp_path / "trained.pt", weights_only=True)
+    wrong, start = {}, {name: first_weights(name) for name in METHODS}
+    for name in METHODS:
+        weights, history = as_on_one_process(name, tmp_path)
+        others, their_history = both[name]
+        distance = (others - weights).norm() / (weights - start[name]).norm()
+        losses = [(a["loss"], b["loss"]) for a, b in zip(history, their_history, strict=True)]
+        if distance > 1e-3 or any(abs(a - b) > 1e-4 * abs(a) for a, b in losses):
+            wrong[name] = (float(distance), losses)
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_imagenet_preset_is_the_default(name):
+    defaults = find_method(name).Params().model_dump()
+    path = REPOSITORY / "stages/presets/imagenet.yaml"
+    assert load_all(path).methods[name] == defaults
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("preset", ["digits", "cifar10", "stl10"])
+def test_presets_have_a_whole_block(preset, name):
+    block = load_all(REPOSITORY / f"stages/presets/{preset}.yaml").methods[name]
+    kind = find_method(name).Params
+    assert kind(**block).model_dump() == block
+    assert block.keys() == kind.model_fields.keys()

@@ -1,0 +1,65 @@
+"""Every method, small enough for a test, whatever its file defines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.common.params import plugins
+from stages.ssl.methods import Batch, Method, find_method
+
+METHODS = plugins("ssl/methods")
+# Values for the parameters of these names; others keep their defaults.
+SMALL: dict[str, Any] = {
+    "hidden_dim": 16,
+    "output_dim": 8,
+    "bottleneck_dim": 8,
+    "expander_dim": 16,
+    "projection_dim": 16,
+    "prediction_dim": 16,
+    "prototypes": 12,
+    "queue": 128,
+    "queue_epoch": 1,
+    "bn_splits": 1,
+    "support_views": 2,
+    "top_k": 3,
+    "local_views": 2,
+    "local_size": 8,
+    "optimizer": "sgd",
+    "base_lr": 0.1,
+    "warmup_epochs": 1,
+}
+
+
+def values(name: str, **changes: Any) -> dict[str, Any]:
+    """The block ``methods.<name>`` of params.yaml, whole."""
+    kind = find_method(name).Params
+    known = {key: value for key, value in SMALL.items() if key in kind.model_fields}
+    return kind(**{**known, **changes}).model_dump()
+
+
+def new(name: str, **changes: Any) -> Method:
+    """The method on a linear backbone (3, 2, 2) -> 7, alike every time."""
+    kind = find_method(name)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 7))
+    return kind(kind.Params(**values(name, **changes)), lambda: (net, 7))
+
+
+def images(rows: int, seed: int) -> Tensor:
+    """(rows, 3, 2, 2), random."""
+    return torch.randn(rows, 3, 2, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def batch(
+    anchor: list[int],
+    positive: list[int] | None = None,
+    weight: list[float] | None = None,
+    **more: Any,
+) -> Batch:
+    """Rows by their ids; instance rows of weight 1 where nothing else is said."""
+    positive = anchor if positive is None else positive
+    weight = [1.0] * len(anchor) if weight is None else weight
+    return Batch(torch.tensor(anchor), torch.tensor(positive), torch.tensor(weight), **more)
