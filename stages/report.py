@@ -15,7 +15,7 @@ from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
-from stages.common.params import Arm, Seed, StageParams
+from stages.common.params import Arm, Named, Seed, StageParams
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import read_evaluations, read_histories, read_mining, read_rows
 from stages.reporting.page import Findings, render
@@ -43,6 +43,8 @@ class Outputs:
 class Params(StageParams):
     arms: list[Arm]
     seeds: list[Seed]
+    sampler: Named
+    pretrain: Named
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
@@ -58,6 +60,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         mining=mining,
         runs=runs,
         interval=(about["min"], about["max"]),
+        methods=(params.sampler.method, params.pretrain.method),
         curve=read_rows(inputs.curve, "mine", ("similarity", "pairs", "accuracy")),
         sampler=read_rows(inputs.sampler_history, "sampler", ("epoch", "loss")),
         histories=read_histories(inputs.histories, params.arms, params.seeds),

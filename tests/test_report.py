@@ -16,6 +16,7 @@ import pytest
 from stages import report
 from stages.common import artifacts
 from stages.common.errors import ArtifactError
+from stages.common.params import Named
 from tests.conftest import REPOSITORY, write_data
 
 ARMS, SEEDS = ["vanilla", "sepp"], [0, 1]
@@ -105,7 +106,8 @@ def write_run(arm: str, seed: int, **result: object) -> None:
 
 
 def run(arms=ARMS, seeds=SEEDS) -> tuple[dict, str]:
-    params = report.Params.model_construct(arms=arms, seeds=seeds)
+    names = {"sampler": Named(method="nnclr"), "pretrain": Named(method="fnc")}
+    params = report.Params.model_construct(arms=arms, seeds=seeds, **names)
     outputs = report.Outputs()
     report.run(params, report.Inputs(), outputs)
     return json.loads(outputs.summary.read_text()), outputs.page.read_text()
@@ -205,6 +207,18 @@ def test_the_gallery_shows_right_and_wrong_pairs_by_word(folder):
 def test_a_sampler_that_was_not_trained_here(folder):
     artifacts.write_csv(report.Inputs.sampler_history, [], ("epoch", "loss", "lr"))
     assert "The sampler was not trained here" in Page(run()[1]).text
+
+
+def test_neighbours_are_shown_beside_the_pairs_where_a_method_picks_any(folder):
+    assert "Neighbours" not in Page(run()[1]).text
+    picks = [{**row, "neighbour_accuracy": 0.4, "pair_accuracy": 0.9} for row in history(4.0)]
+    artifacts.write_csv(report.Inputs.histories / "sepp-0.csv", picks)
+    text = Page(run()[1]).text
+    assert "fnc picks, sepp" in text
+    assert "nnclr picks" not in text  # the sampler's history has none
+    sampler = [{**row, "neighbour_accuracy": 0.6} for row in history(5.0)]
+    artifacts.write_csv(report.Inputs.sampler_history, sampler)
+    assert "nnclr picks, sampler" in Page(run()[1]).text
 
 
 def test_same_inputs_same_bytes(folder):

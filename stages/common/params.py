@@ -108,20 +108,25 @@ class Views(Section):
         return self
 
 
-class Training(Section):
-    """One training of an instance-discrimination method, whoever asks for it."""
+class Named(Section):
+    """The leaf that says by which method an encoder is trained."""
 
     method: str  # a file of stages/ssl/methods; its own params are methods.<name>
-    backbone: str  # resnet10 or any torchvision classification model
-    stem: Literal["cifar", "imagenet"]  # cifar: 3x3 stride-1 first convolution, no max-pool
-    epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]  # rows per step over all devices together
-    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it
 
     @field_validator("method")
     @classmethod
     def _known(cls, method: str) -> str:
         return _choice("method", plugins("ssl/methods"), method)
+
+
+class Training(Named):
+    """One training of an instance-discrimination method, whoever asks for it."""
+
+    backbone: str  # resnet10 or any torchvision classification model
+    stem: Literal["cifar", "imagenet"]  # cifar: 3x3 stride-1 first convolution, no max-pool
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]  # rows per step over all devices together
+    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it
 
 
 class Sampler(Training):

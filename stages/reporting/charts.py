@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -155,13 +156,42 @@ def training_chart(name: str, histories: dict[str, list[Rows]]) -> str:
     return _svg(name, draw, height, label)
 
 
-def _curve(axes: Axes, arm: str, history: Rows, column: str, label: str | None) -> None:
+def _curve(
+    axes: Axes, arm: str, history: Rows, column: str, label: str | None, unit: float = 1
+) -> None:
     epochs = [row["epoch"] for row in history]
-    values = [float("nan") if row[column] is None else row[column] for row in history]
+    values = [float("nan") if row[column] is None else unit * row[column] for row in history]
     axes.plot(
         epochs, values, color=COLOURS[arm], linestyle=DASHES.get(arm, "-"), linewidth=1.3,
         label=label, marker="o" if len(epochs) < 3 else None, markersize=4,
     )  # fmt: skip
+
+
+class Curve(NamedTuple):
+    label: str  # curves of one label are seeds of one thing
+    colour: str  # one of COLOURS
+    rows: Rows  # of a training's history
+    column: str
+
+
+def neighbour_chart(curves: Sequence[Curve]) -> str:
+    """Shares of equal labels by epoch, each in `column` of its rows."""
+    labels = list(dict.fromkeys(curve.label for curve in curves))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        named: set[str] = set()
+        for label, colour, rows, column in curves:
+            _curve(axes, colour, rows, column, None if label in named else label, unit=100)
+            named.add(label)
+        axes.set_title("Neighbours with the anchor's label, %")
+        axes.set_ylim(0, 101)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+
+    label = f"Share of neighbours with the anchor's label, by epoch: {', '.join(labels)}"
+    return _svg("neighbours", draw, 2.2 + 0.25 * -(-len(labels) // 2), label)
 
 
 def _svg(name: str, draw: Callable[[Figure], None], height: float, label: str) -> str:

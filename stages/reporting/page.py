@@ -31,6 +31,7 @@ class Findings:
     mining: dict
     runs: Runs
     interval: tuple[float, float]  # cosine similarity of the pairs, both inclusive
+    methods: tuple[str, str]  # of the sampler and of the arms
     curve: Rows
     sampler: Rows  # empty if the sampler was not trained here
     histories: dict[str, list[Rows]]
@@ -82,9 +83,31 @@ def _charts(findings: Findings, evaluated: list[dict]) -> dict[str, Markup]:
         drawn["thresholds"] = charts.threshold_chart(findings.curve, *findings.interval)
     if findings.sampler:
         drawn["sampler"] = charts.training_chart("sampler", {"sampler": [findings.sampler]})
+    if curves := _neighbours(findings):
+        drawn["neighbours"] = charts.neighbour_chart(curves)
     if len(evaluated) > len(findings.runs):  # some arm has several seeds
         drawn["scores"] = charts.score_chart(findings.runs)
     return {name: Markup(svg) for name, svg in drawn.items()}
+
+
+def _neighbours(findings: Findings) -> list[charts.Curve]:
+    """Shares of equal labels by epoch: of what methods picked while they trained, beside that of
+    the mined pairs. Empty if no method picked anything."""
+    sampler, pretrain = findings.methods
+    picked = [(f"{sampler} picks, sampler", "sampler", findings.sampler)]
+    for arm, histories in findings.histories.items():
+        picked += [(f"{pretrain} picks, {arm}", arm, history) for history in histories]
+    picks = [
+        charts.Curve(label, colour, rows, "neighbour_accuracy")
+        for label, colour, rows in picked
+        if any(row.get("neighbour_accuracy") is not None for row in rows)
+    ]
+    mined = [
+        charts.Curve("mined pairs", "pairs", rows, "pair_accuracy")
+        for rows in findings.histories.get("sepp", [])
+        if any(row.get("pair_accuracy") is not None for row in rows)
+    ]
+    return mined + picks if picks else []
 
 
 def _listed(values: set) -> str:

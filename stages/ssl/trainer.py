@@ -119,7 +119,8 @@ class SaveState(Checkpoint):
         self.saved = now
         partial = self.state.checkpoint.with_suffix(".partial")
         try:
-            trainer.save_checkpoint(partial)  # every rank must call it; rank 0 writes
+            # Every rank must call it; rank 0 writes.
+            trainer.save_checkpoint(partial, weights_only=False)
         except OSError as error:
             error.filename = str(self.state.checkpoint)  # Lightning's error does not name it
             raise

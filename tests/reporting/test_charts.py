@@ -5,7 +5,13 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from stages.reporting.charts import score_chart, threshold_chart, training_chart
+from stages.reporting.charts import (
+    Curve,
+    neighbour_chart,
+    score_chart,
+    threshold_chart,
+    training_chart,
+)
 
 CURVE = [{"similarity": s / 100, "pairs": s - 80, "accuracy": s / 100} for s in range(80, 100)]
 HISTORY = [{"epoch": e, "loss": 1 / e, "embedding_std": 0.5} for e in (1.0, 2.0, 3.0)]
@@ -25,6 +31,7 @@ def texts(svg: str) -> list[str]:
         lambda: training_chart("arms", {"sepp": [HISTORY, HISTORY], "vanilla": [HISTORY]}),
         lambda: training_chart("one", {"sepp": [HISTORY[:1]]}),
         lambda: score_chart(RUNS),
+        lambda: neighbour_chart([Curve("picks", "sepp", HISTORY, "embedding_std")]),
     ],
 )
 def test_every_chart_is_sound_themed_and_always_the_same(draw):
@@ -34,6 +41,13 @@ def test_every_chart_is_sound_themed_and_always_the_same(draw):
     assert root.get("role") == "img"
     assert root.get("aria-label")
     assert not re.search(r"#[0-9a-f]{6}\b|http|font-family|NaN", svg), "a colour or font of its own"
+
+
+def test_neighbour_curves_of_one_label_are_named_once():
+    curves = [Curve(label, "sepp", HISTORY, "embedding_std") for label in ("mined", "a", "a")]
+    found = texts(neighbour_chart(curves))
+    assert [found.count(label) for label in ("mined", "a")] == [1, 1]
+    assert "Neighbours with the anchor's label, %" in found
 
 
 def test_titles_and_units_are_text():

@@ -6,10 +6,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from stages.common import artifacts
 from stages.common.params import load_all
+from stages.ssl.batches import read_rows
 from stages.ssl.methods import find_method
 from stages.ssl.pretraining import Pretraining
 from tests.conftest import REPOSITORY
@@ -59,6 +63,24 @@ def test_a_broken_training_ends_in_the_same_bits(folder, monkeypatch, name):
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
     assert history[-1]["embedding_std"] > 0.05
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_lambda_zero_is_vanilla_to_the_bit(folder, name):
+    instances = np.arange(48)
+    anchor, positive = (np.concatenate([instances, more]) for more in ([0, 1, 2], [3, 4, 5]))
+    trained = []
+    for count in (48, 51):  # vanilla, and three semantic rows of weight 0
+        columns = [anchor[:count], positive[:count], np.repeat(np.float32([1, 0]), [48, 3])[:count]]
+        kinds = pa.array(["instance"] * 48 + ["semantic"] * 3)[:count].dictionary_encode()
+        table = pa.table([*columns, kinds], schema=artifacts.COMBINED)
+        masked = {"mask_partners": find_method(name).has_negatives and count > 48}
+        artifacts.write_parquet(folder / "rows.parquet", table, artifacts.COMBINED, masked)
+        trained.append(train_tiny(name, 1, rows=read_rows(folder / "rows.parquet")))
+    (vanilla, history), (weightless, again) = trained
+    assert again == history
+    for key, value in vanilla.state_dict().items():
+        assert torch.equal(value, weightless.state_dict()[key]), key
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ SMALL: dict[str, Any] = {
     "local_size": 8,
     "optimizer": "sgd",
     "base_lr": 0.1,
+    "weight_decay": 1e-4,
     "warmup_epochs": 1,
 }
 
@@ -63,3 +65,14 @@ def batch(
     positive = anchor if positive is None else positive
     weight = [1.0] * len(anchor) if weight is None else weight
     return Batch(torch.tensor(anchor), torch.tensor(positive), torch.tensor(weight), **more)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """(N, D), every row at length 1."""
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@torch.no_grad()
+def embed(views: Tensor, *modules: nn.Module) -> np.ndarray:
+    """Unit rows (B, D) in float64 of what the modules, one after the other, make of the views."""
+    return unit(nn.Sequential(*modules)(views).double().numpy())

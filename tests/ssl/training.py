@@ -56,13 +56,13 @@ def rows_of(store: ImageStore, name: str) -> Rows:
 
 
 def train_tiny(
-    name: str, epochs: int, folder: Path = Path(), **changes: Any
+    name: str, epochs: int, folder: Path = Path(), rows: Rows | None = None, **changes: Any
 ) -> tuple[encoder.Encoder, History]:
-    """Train the method `name` on the rows above; its state is kept as `name` until it has ended."""
+    """Train the method `name` on `rows`, else those above; its state is kept as `name` until it has ended."""
     settings = load_all(folder / "params.yaml")
     store = ImageStore(folder / "data/manifest.parquet", folder / "data/images.npy")
     training = settings.pretrain.model_copy(update={"method": name, "epochs": epochs})
-    rows = rows_of(store, name)
+    rows = rows or rows_of(store, name)
     with TrainingState(name, lambda: name) as state:
         block = values(name, **changes)
         done = pretraining.train(
