@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.common import artifacts, env, params
+from stages.common import params
 from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.images import ImageStore
 from stages.common.params import StageParams, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import read_rows
-from stages.ssl.pretraining import check_trainings, train, training_fingerprint
+from stages.ssl.pretraining import check_trainings, record, train, training_fingerprint
 
 MODULE = "stages.pretrain"
 
@@ -60,11 +60,7 @@ def run(
         state=state,
         label=f"pretrain {outputs.encoder.name}",
     )
-    state.check()
-    if env.is_first():
-        encoder.save(outputs.encoder)
-        artifacts.write_history(outputs.history, history)
-    state.clear()
+    record(encoder, history, outputs.encoder, outputs.history, state)
 
 
 @command

@@ -6,21 +6,24 @@ Trains `sampler.method` on the un-paired training images, or takes the weights t
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from stages.common import artifacts, env, params
+from stages.common import params
 from stages.common.command import command, params_option
 from stages.common.images import ImageStore
-from stages.common.params import Seed, StageParams, Views
+from stages.common.params import Arm, Seed, StageParams, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import instance_rows, step_seed
 from stages.ssl.checkpoints import from_checkpoint
 from stages.ssl.encoder import EncoderConfig
-from stages.ssl.pretraining import check_trainings, train, training_fingerprint
+from stages.ssl.pretraining import check_trainings, record, train, training_fingerprint
 
 MODULE = "stages.sampler"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
     """Train or fetch the sampler; with `state`, an interrupted training continues."""
     sampler = settings.sampler
     if sampler.checkpoint is not None:
+        if re.fullmatch(rf"models/({'|'.join(get_args(Arm))})-\d+", sampler.checkpoint):
+            log.warning(
+                "sampler.checkpoint %s is about to be trained anew: to make this sampler again later, "
+                "copy the folder (e.g. to models/round-1) and name the copy",
+                sampler.checkpoint,
+            )
         v = settings.views
         config = EncoderConfig(sampler.backbone, sampler.stem, v.image_size, v.mean, v.std)
         encoder, history = from_checkpoint(sampler.checkpoint, config), []
@@ -63,11 +72,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
             state=state,
             label="sampler",
         )
-    state.check()
-    if env.is_first():
-        encoder.save(outputs.encoder)
-        artifacts.write_history(outputs.history, history)
-    state.clear()
+    record(encoder, history, outputs.encoder, outputs.history, state)
 
 
 @command

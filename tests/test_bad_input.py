@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 
 from stages.common import artifacts
 from stages.ssl.encoder import Encoder, EncoderConfig
+from stages.ssl.heads import mlp
 from tests.conftest import TINY, write_params
 
-HEAD = [(512, 16, False, True), (16, 8, False, False)]
+HEAD = mlp(512, 16, 8, norm=None)
 ARM = ("--arm", "vanilla", "--seed", "0")
 
 
@@ -110,13 +111,19 @@ MISTAKES = {
     "unknown param of a method": Mistake(
         "sampler", {"methods.moco.tau": 0.2}, [PARAMS, "methods.moco.tau", "spelling"]
     ),
-    "missing param of a method": Mistake(
-        "sampler", {"methods.moco.queue": ...}, [PARAMS, "methods.moco.queue", "is missing"]
+    "bad value in the block of a method that is not in use": Mistake(
+        "sampler", {"methods.dino.momentum": 2.0}, [PARAMS, "methods.dino.momentum", "2.0"]
+    ),
+    "masking for a method without negatives": Mistake(
+        "pretrain",
+        {"sepp.mask_partners": True, "pretrain.method": "vicreg"},
+        [PARAMS, "sepp.mask_partners", "true", "vicreg", "false"],
+        arguments=ARM,
     ),
     "unknown method": Mistake(
         "pretrain",
         {"pretrain.method": "mocoo"},
-        [PARAMS, "pretrain.method", "'mocoo'", "there are moco"],
+        [PARAMS, "pretrain.method", "'mocoo'", "there are barlow_twins"],
         arguments=ARM,
     ),
     "unknown arm in params": Mistake(

@@ -15,6 +15,7 @@ from stages.common import env
 from stages.common.errors import CheckpointError
 from stages.ssl.backbones import build_backbone
 from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly
+from stages.ssl.heads import mlp
 
 WRAPPERS = ("state_dict", "model")  # in which a training's checkpoint keeps its weights
 HEADS = ("fc.", "classifier.", "head.", "heads.", "projection.")  # what follows a backbone
@@ -72,7 +73,7 @@ def _from_state_dict(weights: dict[str, Tensor], config: EncoderConfig, source: 
     projection = None
     if {"fc.0.weight", "fc.2.weight"} <= set(head):  # MoCo-v2: linear, ReLU, linear
         first, second = head["fc.0.weight"], head["fc.2.weight"]
-        projection = [(*first.shape[::-1], False, True), (*second.shape[::-1], False, False)]
+        projection = mlp(*first.shape[::-1], second.shape[0], norm=None)
     encoder = Encoder(EncoderConfig(**{**vars(config), "projection": projection}))
     body = {k: v for k, v in inner.items() if k not in head}
     load_strictly(encoder.backbone, body, source)

@@ -78,7 +78,7 @@ class Encoder(nn.Module):
             config = json.loads((folder / "config.json").read_text())
             weights = load_file(folder / "model.safetensors")
             encoder = cls(EncoderConfig(**config))
-        except (OSError, ValueError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise CheckpointError(
                 f"{folder}: holds no encoder ({error}); run `dvc repro` to make it again"
             ) from None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.common import artifacts, env
 from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
 from stages.common.params import AllParams, Training, Views, check, load_all
@@ -158,6 +159,21 @@ def train(
         },
     )
     return export(method, config), history
+
+
+def record(
+    encoder: Encoder, history: History, folder: Path, curve: Path, state: TrainingState
+) -> None:
+    """Write a finished training's encoder and curve, and forget its state.
+
+    Raises:
+        StaleRunError: what it was made from has been edited since.
+    """
+    state.check()
+    if env.is_first():
+        encoder.save(folder)
+        artifacts.write_history(curve, history)
+    state.clear()
 
 
 def training_fingerprint(

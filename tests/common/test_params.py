@@ -41,7 +41,7 @@ def test_a_stage_sees_its_leaves_alone(tmp_path):
         },
     }
     assert type(mining.sepp) is SeppMining
-    assert rows.model_dump() == {"sepp": {"lambda_": 0.5, "ordered": False}}
+    assert rows.model_dump() == {"sepp": {"lambda_": 0.5, "ordered": False, "mask_partners": False}}
     assert type(rows.sepp) is SeppRows
     assert leaves(combine.Params) == {"sepp.lambda", "sepp.ordered"}
 
@@ -84,12 +84,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown method": (
         {"pretrain.method": "mocoo"},
         "pretrain.method: unknown method 'mocoo'",
-        "there are moco",
+        "there are barlow_twins",
     ),
     "block of an unknown method": (
         {"methods.mocoo": {}},
         "methods: unknown method 'mocoo'",
-        "there are moco",
+        "there are barlow_twins",
     ),
     "method without its block": (
         {"methods.moco": ...},

@@ -14,9 +14,10 @@ from stages.common.errors import CheckpointError
 from stages.ssl.backbones import build_backbone
 from stages.ssl.checkpoints import from_checkpoint
 from stages.ssl.encoder import Encoder, EncoderConfig, weights_digest
+from stages.ssl.heads import mlp
 
 PLAIN = EncoderConfig("resnet10", "cifar", 8, (0.5,) * 3, (0.25,) * 3)
-HEAD = [(512, 16, False, True), (16, 4, False, False)]
+HEAD = mlp(512, 16, 4, norm=None)
 WITH_HEAD = EncoderConfig(**{**vars(PLAIN), "projection": HEAD})
 X = torch.rand(2, 3, 8, 8)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -13,17 +15,18 @@ from stages.ssl.partners import Partners
 from tests.ssl import tiny
 from tests.ssl.tiny import images, unit
 
-ATTRACT = {"top_k": 3, "threshold": 0.3, "temperature": 0.2, "queue": 32, "momentum": 1.0}
+SETTINGS = {"top_k": 3, "threshold": 0.8, "temperature": 0.2, "queue": 32, "momentum": 1.0}
 STRATEGIES = pytest.mark.parametrize("strategy", ["attract", "eliminate"])
 
 
 def new(**changes) -> FNC:
-    """Batch norms stand still, so that a row's embedding is a matter of the row alone; and the
-    trained encoder has moved away from the key encoder already."""
-    model = tiny.new("fnc", **{**ATTRACT, **changes}).eval()
+    """The trained encoder has moved away from the key encoder already."""
+    model = tiny.new("fnc", **{**SETTINGS, **changes})
     with torch.no_grad():
         for parameter in trained(model):
             parameter.add_(0.3 * torch.randn(parameter.shape))
+    tiny.settle(model.backbone, model.projection)
+    tiny.settle(*model.key_encoder.average)
     return model
 
 
@@ -85,46 +88,49 @@ def plain_loss(
     return losses * 2 / views
 
 
-def two_steps(model: FNC, weight: list[float], partners: Partners | None = None) -> tuple:
-    """The second step on a memory with known images, and what it should be.
+def views_and_batch(model: FNC, seed: int, *rows: list, **more) -> tuple:
+    """(4, 3, 2, 2) views and the batch with the others in it."""
+    count = 2 + model.params.support_views
+    first, second, *support = (images(4, seed + view) for view in range(count))
+    return first, second, tiny.batch(*rows, extra=support, **more)
+
+
+def step_and_what_it_should_be(
+    model: FNC, weight: list[float], mined: Sequence[tuple[int, int]] = ()
+) -> tuple:
+    """A step whose memory has keys of an earlier one, some images in both.
 
     Returns:
         Step, expected loss, expected pairs of (anchor, image found).
     """
-    p, count = model.params, 2 + model.params.support_views
-    model.step(*views_and_batch(count, 0, [0, 1, 2, 3], [0, 1, 12, 3], [1.0] * 4))
-    first, second, batch = views_and_batch(
-        count, 50, [4, 1, 2, 5], [4, 1, 13, 12], weight, partners=partners
-    )
-    views = [first, second, *batch.extra]
+    p = model.params
+    model.step(*views_and_batch(model, 0, [0, 1, 2, 3], [0, 1, 12, 3]))
+    before = int(model.queue.next)
+    rows = [4, 1, 2, 5], [4, 1, 13, 12]
+    partners = Partners(*np.array(mined).T) if mined else None
+    first, second, batch = views_and_batch(model, 50, *rows, weight, partners=partners)
     step = model.step(first, second, batch)
-    memory, ids = model.queue.rows.double().numpy(), model.queue.ids.numpy()
-    start = 4 * count  # the keys of the first step are before
-    own = start + np.arange(4 * count).reshape(count, 4)
-    pairs = np.array([batch.anchor.tolist(), batch.positive.tolist()]).T
-    masked = np.zeros((4, len(ids)), dtype=bool)
-    if partners is not None:
-        for images in pairs.T:
-            masked |= partners.among(torch.from_numpy(images), model.queue.ids).numpy()
-    same = (ids == pairs[:, :1]) | (ids == pairs[:, 1:])
-    never = same | masked | (ids == -1)
-    found = plain_false_negatives(keys(model, views), memory, never, p.top_k, p.threshold)
-    hidden = [{*np.flatnonzero(row)} - {*own[:, i]} for i, row in enumerate(masked)]
-    nobody = [set() for _ in found]
-    attract = p.strategy == "attract"
-    dropped = hidden if attract else [a | b for a, b in zip(hidden, found, strict=True)]
-    losses = plain_loss(
-        queries(model, views), memory, own, found if attract else nobody, dropped, p.temperature
+
+    views, ids = [first, second, *batch.extra], model.queue.ids.tolist()
+    memory = model.queue.rows.double().numpy()
+    own = before + np.arange(4 * len(views)).reshape(len(views), 4)
+    both_orders = {*mined, *(pair[::-1] for pair in mined)}
+    itself, partner = np.zeros((2, 4, len(ids)), dtype=bool)
+    for row, pair in enumerate(zip(*rows, strict=True)):
+        itself[row] = [i in (-1, *pair) for i in ids]
+        partner[row] = [any((member, i) in both_orders for member in pair) for i in ids]
+    found = plain_false_negatives(
+        keys(model, views), memory, itself | partner, p.top_k, p.threshold
     )
-    named = [(batch.anchor[i].item(), ids[m]) for i, places in enumerate(found) for m in places]
-    assert 4 < len(named) < 4 * p.top_k  # of both sorts: cut off by top_k, and by the threshold
+    attracted, dropped = [set() for _ in range(4)], [{*np.flatnonzero(row)} for row in partner]
+    for row in range(4):
+        chosen = attracted if p.strategy == "attract" else dropped
+        chosen[row] |= found[row]
+        dropped[row] -= {*own[:, row]}
+    losses = plain_loss(queries(model, views), memory, own, attracted, dropped, p.temperature)
+    named = [(rows[0][row], ids[place]) for row in range(4) for place in found[row]]
+    assert min(map(len, found)) < p.top_k == max(map(len, found))  # both limits are at work
     return step, np.mean(losses * weight), named
-
-
-def views_and_batch(count: int, seed: int, *rows: list, **more) -> tuple:
-    """(4, 3, 2, 2) views and the batch with the others in it."""
-    first, second, *support = (images(4, seed + view) for view in range(count))
-    return first, second, tiny.batch(*rows, extra=support, **more)
 
 
 def test_false_negatives_are_among_the_best_and_above_the_threshold():
@@ -155,24 +161,24 @@ def test_attraction_is_the_mean_log_share_of_the_positives_on_the_whole_denomina
 
 
 @STRATEGIES
-@pytest.mark.parametrize("support", [0, 2])
-def test_step_is_the_weighted_mean_of_row_losses(strategy, support):
-    model = new(strategy=strategy, support_views=support)
-    step, expected, _ = two_steps(model, [1.0, 0.0, 0.25, 0.5])
+@pytest.mark.parametrize(("support", "threshold"), [(0, 0.6), (2, 0.8)])
+def test_step_is_the_weighted_mean_of_row_losses(strategy, support, threshold):
+    model = new(strategy=strategy, support_views=support, threshold=threshold)
+    step, expected, _ = step_and_what_it_should_be(model, [1.0, 0.0, 0.25, 0.5])
     assert step.loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 @STRATEGIES
 def test_false_negatives_are_reported_by_their_images(strategy):
-    step, _, named = two_steps(new(strategy=strategy), [1.0] * 4)
+    step, _, named = step_and_what_it_should_be(new(strategy=strategy), [1.0] * 4)
     assert sorted(zip(*map(torch.Tensor.tolist, step.neighbours), strict=True)) == sorted(named)
     assert not set(named) & {(4, 4), (1, 1), (2, 2), (2, 13), (5, 5), (5, 12)}
 
 
 @STRATEGIES
 def test_partners_are_neither_negatives_nor_false_negatives(strategy):
-    partners = Partners(np.array([4, 2, 2]), np.array([1, 13, 5]))
-    step, expected, named = two_steps(new(strategy=strategy), [1.0] * 4, partners)
+    mined = [(4, 1), (2, 13), (2, 5)]
+    step, expected, named = step_and_what_it_should_be(new(strategy=strategy), [1.0] * 4, mined)
     assert step.loss.item() == pytest.approx(expected, rel=1e-5)
     assert not set(named) & {(4, 1), (1, 4), (2, 5), (5, 2)}
 
@@ -228,7 +234,7 @@ def test_keys_take_no_gradient():
 def test_the_key_encoder_is_the_moving_average():
     model = new(momentum=0.75)
     before = [p.clone() for p in model.key_encoder.parameters()]
-    model.step(*views_and_batch(4, 0, [0, 1, 2, 3]))
+    model.step(*views_and_batch(model, 0, [0, 1, 2, 3]))
     pairs = zip(model.key_encoder.parameters(), trained(model), before, strict=True)
     for now, query, old in pairs:
         torch.testing.assert_close(now, 0.75 * old + 0.25 * query.detach())

@@ -14,8 +14,9 @@ from tests.ssl.tiny import images, unit
 
 
 def new(**changes) -> NNCLR:
-    """Batch norms stand still, so that a row's embedding is a matter of the row alone."""
-    return tiny.new("nnclr", **changes).eval()
+    model = tiny.new("nnclr", **changes)
+    tiny.settle(model.backbone, model.projection, model.prediction)
+    return model
 
 
 def plain_loss(

@@ -16,8 +16,9 @@ CONVERGED = {"epsilon": 0.5, "iterations": 300}
 
 
 def new(**changes) -> SwAV:
-    """Batch norms stand still, so that a row's embedding is a matter of the row alone."""
-    return tiny.new("swav", **changes).eval()
+    model = tiny.new("swav", **changes)
+    tiny.settle(model.backbone, model.projection)
+    return model
 
 
 def plain_codes(scores: np.ndarray, epsilon: float, iterations: int) -> np.ndarray:

@@ -76,3 +76,15 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def embed(views: Tensor, *modules: nn.Module) -> np.ndarray:
     """Unit rows (B, D) in float64 of what the modules, one after the other, make of the views."""
     return unit(nn.Sequential(*modules)(views).double().numpy())
+
+
+@torch.no_grad()
+def settle(*modules: nn.Module) -> None:
+    """Fix their batch norms on the statistics of random images, so that what they make, one after
+    the other, of a row is a matter of the row alone, and differs from row to row."""
+    parts = nn.Sequential(*modules)
+    for norm in parts.modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            norm.momentum = None  # the mean over all batches, of which there is one
+    parts.train()(images(256, seed=-1))
+    parts.eval()

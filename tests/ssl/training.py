@@ -58,7 +58,7 @@ def rows_of(store: ImageStore, name: str) -> Rows:
 def train_tiny(
     name: str, epochs: int, folder: Path = Path(), rows: Rows | None = None, **changes: Any
 ) -> tuple[encoder.Encoder, History]:
-    """Train the method `name` on `rows`, else those above; its state is kept as `name` until it has ended."""
+    """Train the method `name` on `rows`, or those above; its state is kept until it has ended."""
     settings = load_all(folder / "params.yaml")
     store = ImageStore(folder / "data/manifest.parquet", folder / "data/images.npy")
     training = settings.pretrain.model_copy(update={"method": name, "epochs": epochs})
