@@ -51,7 +51,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
     if sampler.checkpoint is not None:
         if re.fullmatch(rf"models/({'|'.join(get_args(Arm))})-\d+", sampler.checkpoint):
             log.warning(
-                "sampler.checkpoint %s is about to be trained anew: to make this sampler again later, "
+                "sampler.checkpoint %s is about to be trained anew: to make this sampler again, "
                 "copy the folder (e.g. to models/round-1) and name the copy",
                 sampler.checkpoint,
             )

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+Result = TypeVar("Result")
 
-def in_float32(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A loss that autocast leaves alone: bf16 has three digits, too few for a logit."""
 
-    @functools.wraps(loss)
-    def run(*args: object, **named: object) -> Tensor:
+def in_float32(function: Callable[..., Result]) -> Callable[..., Result]:
+    """A function, or method, that autocast leaves alone, for bf16 has three digits: too few for a
+    logit or a similarity. Its tensors come as float32."""
+
+    @functools.wraps(function)
+    def run(*args: object, **named: object) -> Result:
         args, named = tree_map_only(Tensor, _in_float32, (args, named))
         device = next(value.device for value in tree_leaves(args) if isinstance(value, Tensor))
         with torch.autocast(device.type, enabled=False):
-            return loss(*args, **named)
+            return function(*args, **named)
 
     return run
 

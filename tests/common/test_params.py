@@ -43,7 +43,7 @@ def test_a_stage_sees_its_leaves_alone(tmp_path):
     assert type(mining.sepp) is SeppMining
     assert rows.model_dump() == {"sepp": {"lambda_": 0.5, "ordered": False, "mask_partners": False}}
     assert type(rows.sepp) is SeppRows
-    assert leaves(combine.Params) == {"sepp.lambda", "sepp.ordered"}
+    assert leaves(combine.Params) == {"sepp.lambda", "sepp.ordered", "sepp.mask_partners"}
 
 
 def test_a_stage_checks_what_it_does_not_read(tmp_path):

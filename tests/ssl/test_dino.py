@@ -149,7 +149,7 @@ def test_a_row_counts_for_the_centre_as_often_as_its_weight_says():
     torch.testing.assert_close(weighted.center, repeated.center)
 
 
-@pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.6), (0.5, 0.8), (1.0, 1.0)])
+@pytest.mark.parametrize(("progress", "momentum"), [(0, 0.6), (1 / 3, 0.7), (2 / 3, 0.9), (1, 1.0)])
 def test_the_teachers_momentum_rises_to_one_by_a_cosine(progress, momentum):
     model = new(momentum=0.6)
     before = [p.clone() for p in model.teacher.parameters()]

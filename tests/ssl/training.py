@@ -56,12 +56,19 @@ def rows_of(store: ImageStore, name: str) -> Rows:
 
 
 def train_tiny(
-    name: str, epochs: int, folder: Path = Path(), rows: Rows | None = None, **changes: Any
+    name: str,
+    epochs: int,
+    folder: Path = Path(),
+    rows: Rows | None = None,
+    precision: str = "fp32",
+    **changes: Any,
 ) -> tuple[encoder.Encoder, History]:
     """Train the method `name` on `rows`, or those above; its state is kept until it has ended."""
     settings = load_all(folder / "params.yaml")
     store = ImageStore(folder / "data/manifest.parquet", folder / "data/images.npy")
-    training = settings.pretrain.model_copy(update={"method": name, "epochs": epochs})
+    training = settings.pretrain.model_copy(
+        update={"method": name, "epochs": epochs, "precision": precision}
+    )
     rows = rows or rows_of(store, name)
     with TrainingState(name, lambda: name) as state:
         block = values(name, **changes)

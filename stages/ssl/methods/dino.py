@@ -78,7 +78,7 @@ class DINO(Method):
             local = self.projection(self.backbone(torch.cat(list(batch.extra))))
             embeddings += local.chunk(len(batch.extra))
         student = [self.prototypes(z) for z in embeddings]
-        teacher = [self.teacher(view).float() for view in (first, second)]
+        teacher = [self.teacher(view) for view in (first, second)]
         temperatures = (p.student_temperature, self._teacher_temperature(batch.epoch))
         loss = distillation(student, teacher, self.center, temperatures)
         self._update_center(torch.stack(teacher).mean(0), batch.weight)
@@ -90,6 +90,7 @@ class DINO(Method):
         return p.warmup_temperature + (p.teacher_temperature - p.warmup_temperature) * done
 
     @torch.no_grad()
+    @in_float32
     def _update_center(self, scores: Tensor, weight: Tensor) -> None:  # (B, K), (B,)
         """Eq. 4, from all devices' rows, after the loss."""
         total = distributed.mean(torch.cat([weight @ scores, weight.sum()[None]]))
@@ -108,6 +109,7 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(torch.empty(count, dim))
         nn.init.trunc_normal_(self.weight, std=0.02)
 
+    @in_float32
     def forward(self, z: Tensor) -> Tensor:  # (B, dim) -> (B, count)
         return linear(normalize(z), normalize(self.weight))
 

@@ -72,7 +72,7 @@ class FNC(Method):
         memory, ids = self.queue.rows.clone(), self.queue.ids  # (M, D), (M,)
         partner = self._partners(batch, ids)
         image = (ids == batch.anchor[:, None]) | (ids == batch.positive[:, None])
-        scores = (torch.stack(keys) @ memory.T).amax(0)  # (B, M), of the view that is most alike
+        scores = support_scores(torch.stack(keys), memory)
         found = false_negatives(scores, image | partner | (ids < 0), p.top_k, p.threshold)
         dropped = partner | found if p.strategy == "eliminate" else partner
         attracted = found if p.strategy == "attract" else torch.zeros_like(found)
@@ -98,6 +98,12 @@ class FNC(Method):
             return torch.zeros(len(batch.anchor), len(ids), dtype=torch.bool, device=ids.device)
         both = (batch.partners.among(side, ids) for side in (batch.anchor, batch.positive))
         return torch.logical_or(*both)
+
+
+@in_float32
+def support_scores(keys: Tensor, memory: Tensor) -> Tensor:
+    """Keys of all views (V, B, D) and a memory (M, D) to (B, M): the best cosine of any view."""
+    return (keys @ memory.T).amax(0)
 
 
 def false_negatives(scores: Tensor, never: Tensor, top_k: int, threshold: float) -> Tensor:

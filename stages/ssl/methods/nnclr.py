@@ -64,9 +64,10 @@ class NNCLR(Method):
         return Step((loss * batch.weight).mean(), z1, (ids, neighbours))
 
     @torch.no_grad()
+    @in_float32
     def _neighbours(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(B, D) embeddings to the nearest rows of the support set (B, D), and their images."""
-        nearest = (normalize(z.float()) @ self.queue.rows.T).argmax(1)
+        nearest = (normalize(z) @ self.queue.rows.T).argmax(1)
         return self.queue.rows[nearest], self.queue.ids[nearest]
 
     def _loss(

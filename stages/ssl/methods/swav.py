@@ -73,7 +73,7 @@ class SwAV(Method):
         normalize_weight(self.prototypes.weight)
         embeddings = [self._embed(view) for view in (first, second)]
         local = [self._embed(torch.cat(list(batch.extra)))] if batch.extra else []
-        logits = [self.prototypes(z) for z in (*embeddings, *local)]
+        logits = [self._scores(z) for z in (*embeddings, *local)]
         views = [*logits[:2], *(logits[2].chunk(len(batch.extra)) if local else ())]
         codes = [self._codes(i, z, views[i], batch) for i, z in enumerate(embeddings)]
         loss = swapped_prediction(views, codes, p.temperature)
@@ -82,16 +82,20 @@ class SwAV(Method):
     def _embed(self, images: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, D)
         return normalize(self.projection(self.backbone(images)).float())
 
+    @in_float32
+    def _scores(self, embedding: Tensor) -> Tensor:  # (B, D) -> (B, K)
+        return self.prototypes(embedding)
+
     @torch.no_grad()
     def _codes(self, view: int, embedding: Tensor, logits: Tensor, batch: Batch) -> Tensor:
         """(B, K) of one of the two views, from the rows of all devices and the queue's."""
-        scores, weight = distributed.gather(logits.float()), distributed.gather(batch.weight)
+        scores, weight = distributed.gather(logits), distributed.gather(batch.weight)
         everyone, mass = scores, weight
         if self.params.queue:
             queue = self.queues[view]
             # Not before it has been filled: until then some of its rows are random.
             if batch.epoch >= self.params.queue_epoch and (queue.ids >= 0).all():
-                everyone = torch.cat([scores, self.prototypes(queue.rows).float()])
+                everyone = torch.cat([scores, self._scores(queue.rows)])
                 mass = torch.cat([weight, weight.new_ones(len(queue.rows))])
             queue.push(embedding, batch.positive if view else batch.anchor)
         codes = sinkhorn(everyone, mass, self.params.epsilon, self.params.iterations)
