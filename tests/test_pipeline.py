@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import REPOSITORY, TINY, write_params
+from tests.conftest import REPOSITORY, TINY, YAML_SAFE, write_params
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +73,24 @@ class Checkout:
     def ran(self, *arguments: str) -> list[str]:
         """The stages that a `dvc` command ran, in order."""
         return re.findall(r"Running stage '([^']+)'", self.dvc(*arguments))
+
+    def invalidated(self, key: str) -> set[str]:
+        """The stages that another value of a parameter makes stale themselves."""
+        path = self.folder / "params.yaml"
+        text = path.read_text()
+        values = YAML_SAFE.load(text)
+        *sections, leaf = key.split(".")
+        section = functools.reduce(operator.getitem, sections, values)
+        section[leaf] = not section[leaf] if isinstance(section[leaf], bool) else section[leaf] * 2
+        with path.open("w") as stream:
+            YAML_SAFE.dump(values, stream)
+        status = json.loads(self.dvc("status", "--json"))
+        path.write_text(text)
+        return {
+            stage.split("@")[0]
+            for stage, changes in status.items()
+            if any("changed deps" in c and "params.yaml" in c["changed deps"] for c in changes)
+        }
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
@@ -137,9 +158,8 @@ def test_a_threshold_reruns_only_what_is_downstream_of_the_pairs(checkout):
     checkout.commit("back")
 
 
-def test_experiments_in_a_temporary_copy_and_from_the_queue(checkout):
-    assert set(checkout.ran("exp", "run", "--temp", "-S", "sepp.min=0.98")) == AFTER_PAIRS
-    checkout.dvc("exp", "run", "--queue", "-n", "queued", "-S", "sepp.min=0.975")
+def test_experiments_from_the_queue_run_in_a_copy(checkout):
+    checkout.dvc("exp", "run", "--queue", "-n", "queued", "-S", "sepp.min=0.98")
     checkout.dvc("queue", "start")
     for _ in range(240):
         if "Success" in checkout.dvc("queue", "status"):
@@ -147,6 +167,8 @@ def test_experiments_in_a_temporary_copy_and_from_the_queue(checkout):
         time.sleep(0.5)
     shown = json.loads(checkout.dvc("exp", "show", "--json"))
     assert "queued" in json.dumps(shown)
+    logs = checkout.dvc("queue", "logs", "queued")
+    assert set(re.findall(r"Running stage '([^']+)'", logs)) == AFTER_PAIRS
     assert "nothing to commit" in checkout.run("git", "status")
 
 
@@ -159,8 +181,37 @@ def test_a_training_parameter_does_not_touch_the_pairs(checkout):
     assert steps == [200 // 16] * 2
 
 
-def test_all_arms(checkout):
-    arms = ["vanilla", "sepp", "duplicate", "random", "oracle"]
+def test_methods_are_chosen_and_tracked_apart(checkout):
+    checkout.run("git", "checkout", "-q", ".")
+    checkout.dvc("checkout", "-q")
+    change = ("-S", "sampler.method=simsiam", "-S", "pretrain.method=simclr")
+    ran = {name.split("@")[0] for name in checkout.ran("exp", "run", *change)}
+    assert ran == {"sampler", "embed", "mine", "combine", "pretrain", "linear_eval", "report"}
+    assert "accuracy" in checkout.dvc("metrics", "diff", "--json")
+    for key, stages in {
+        "methods.moco.queue": set(),
+        "methods.simclr.temperature": {"pretrain"},
+        "methods.simsiam.bottleneck_dim": {"sampler"},
+        "sepp.mask_partners": {"combine"},
+    }.items():
+        assert checkout.invalidated(key) == stages, key
+
+
+def test_an_earlier_runs_encoder_mines_the_next_round(checkout):
+    """In a copy, where models/ is not: the folder is the main checkout's."""
+    checkout.run("git", "checkout", "-q", ".")
+    checkout.dvc("checkout", "-q")
+    shutil.copytree(checkout.folder / "models/sepp-0", checkout.folder / "models/round-1")
+    change = ("-S", "sampler.checkpoint=models/round-1", "-S", "sepp.min=0.5")
+    said = checkout.dvc("exp", "run", "--temp", *change)
+    assert "Running stage 'sampler'" in said
+    assert "linear_eval@sepp-0" in said
+
+
+def test_further_arms(checkout):
+    checkout.run("git", "checkout", "-q", ".")
+    checkout.dvc("checkout", "-q")
+    arms = ["vanilla", "sepp", "oracle"]
     ran = checkout.ran("exp", "run", "-S", f"arms=[{','.join(arms)}]")
     assert "pretrain@vanilla-0" not in ran
     assert set(checkout.metric("summary")["arms"]) == set(arms)

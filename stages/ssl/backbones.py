@@ -20,6 +20,8 @@ def names() -> list[str]:
 def build_backbone(name: str, stem: str) -> tuple[nn.Module, int]:
     """A randomly initialised backbone without its classifier, and its feature dimension.
 
+    ResNets start as torchvision's do: the last batch norm of a block is 1, not 0.
+
     Args:
         name: one of `names()`.
         stem: ``imagenet`` leaves the model as it is; ``cifar`` gives a ResNet a 3x3 first

@@ -107,6 +107,18 @@ def test_the_loss_is_blind_to_the_lengths_of_prototypes():
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_cosines_to_prototypes_are_in_float32_under_autocast():
+    model, view = new(momentum=0.0), images(4, 1)  # the teacher is the student
+    center = model.center.double().numpy().copy()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step = model.step(view, view, tiny.batch([0, 1, 2, 3]))
+    embedding = unit(step.embedding.detach().double().numpy())
+    both = [embedding @ unit(model.prototypes.weight.detach().double().numpy()).T] * 2
+    assert step.loss.item() == pytest.approx(
+        plain_loss(both, both, center, 0.1, 0.04).mean(), rel=1e-5
+    )
+
+
 def test_nothing_of_the_teacher_takes_a_gradient():
     """The student's gradient is that of a target which is constant."""
     model, other = new(momentum=1.0), new(momentum=1.0)

@@ -240,6 +240,14 @@ def test_the_key_encoder_is_the_moving_average():
         torch.testing.assert_close(now, 0.75 * old + 0.25 * query.detach())
 
 
+def test_the_embedding_is_that_of_the_first_view():
+    model = new()
+    first, second, batch = views_and_batch(model, 0, [0, 1, 2, 3])
+    here = queries(model, [first])[0]
+    embedding = model.step(first, second, batch).embedding.detach()
+    np.testing.assert_allclose(embedding, here, rtol=1e-4, atol=1e-6)
+
+
 def test_support_views_are_as_the_two():
     assert new(support_views=3).extra_views() == (3, None, None)
     assert new(support_views=0).extra_views() is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from stages.ssl.losses import in_float32, info_nce
 from stages.ssl.methods.barlow_twins import barlow_twins
 from stages.ssl.methods.byol import squared_distance
 from stages.ssl.methods.dino import distillation
-from stages.ssl.methods.fnc import multi_positive_nce
+from stages.ssl.methods.fnc import multi_positive_nce, support_scores
 from stages.ssl.methods.nnclr import neighbour_nce
 from stages.ssl.methods.simclr import nt_xent
 from stages.ssl.methods.simsiam import negative_cosine
@@ -37,6 +39,7 @@ LOSSES = {  # those of the methods, and what they are called with
     "swapped_prediction": (swapped_prediction, ([ONE, TWO], [TWO.softmax(1), ONE.softmax(1)], 0.1)),
     "distillation": (distillation, ([ONE, TWO], [TWO, ONE], MANY[0], (0.1, 0.04))),
     "neighbour_nce": (neighbour_nce, (ONE, TWO, 0.1)),
+    "support_scores": (support_scores, (torch.stack([ONE, TWO]), MANY)),
     "multi_positive_nce": (multi_positive_nce, (ONE, MANY, OWN, OWN.roll(1, dims=1), 0.1)),
 }
 
@@ -69,18 +72,16 @@ def test_a_loss_of_short_floats_is_that_of_the_same_numbers_in_float32(name, dty
 
 def test_longer_floats_named_arguments_and_gradients_pass_through():
     @in_float32
-    def loss(values: torch.Tensor, *, more: list[torch.Tensor]) -> torch.Tensor:
-        return values @ more[0].to(values.dtype)
+    def double(value: torch.Tensor, others: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        return 2 * (others[0] if others else value)
 
-    double = torch.ones(2, dtype=torch.float64)
-    short = torch.full((2,), 3.0, dtype=torch.bfloat16, requires_grad=True)
+    short = torch.full((), 3.0, dtype=torch.bfloat16, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert loss(double, more=[short]).dtype == torch.float64
-        result = loss(short, more=[double])
-        assert result.dtype == torch.float32
-        result.backward()
-    assert short.grad.tolist() == [1.0, 1.0]
-    assert loss.__name__ == "loss"
+        assert double(torch.ones((), dtype=torch.float64)).dtype == torch.float64
+        result = double(torch.ones(()), others=[short])
+    assert result.dtype == torch.float32
+    result.backward()
+    assert short.grad.item() == 2.0
 
 
 def test_excluded_negatives_leave_the_denominator_of_info_nce():

@@ -93,6 +93,17 @@ def test_the_images_of_the_neighbours_are_reported():
     assert neighbours.tolist() == expected
 
 
+def test_the_nearest_is_found_in_float32_under_autocast():
+    """bf16 tells few of so many rows apart."""
+    model = new(queue=4096)
+    model.queue.ids.copy_(torch.arange(4096))
+    rows = model.queue.rows.double().numpy().copy()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step = model.step(images(64, 1), images(64, 2), tiny.batch(list(range(64))))
+    embedding = step.embedding.detach().double().numpy()
+    assert step.neighbours[1][:64].tolist() == (embedding @ rows.T).argmax(1).tolist()
+
+
 def test_embeddings_of_the_first_view_enter_the_support_set():
     model = new(queue=6)
     before = model.queue.rows.clone()

@@ -113,6 +113,19 @@ def test_a_weight_multiplies_the_rows_loss_and_is_its_mass():
     assert step.loss.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_cosines_to_prototypes_are_in_float32_under_autocast():
+    model, view = new(queue=6, queue_epoch=0), images(6, 1)
+    batch = tiny.batch(list(range(6)))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model.step(view, view, batch)  # fills the queues
+        step = model.step(view, view, batch)
+    scores = step.embedding.detach().double().numpy() @ prototypes(model)
+    codes = plain_codes(scores, 0.05, 3)  # with the same rows in the queue: the same
+    assert step.loss.item() == pytest.approx(
+        plain_loss([scores] * 2, [codes] * 2, 0.1).mean(), rel=1e-5
+    )
+
+
 def test_codes_take_no_gradient():
     """The gradient is that of predicting constants."""
     first, second = images(5, 1), images(5, 2)

@@ -1,7 +1,8 @@
 """SimCLR (Chen et al. 2020a, arXiv:2002.05709): NT-Xent over all views of the whole batch.
 
-The reference is google-research/simclr. Departures: every row has a weight; no bias-free last
-layer.
+The reference is google-research/simclr. Departures: every row has a weight; the loss is the
+mean of the two views' as in the paper, where the reference adds them; the head's last layer has a
+bias and no batch norm.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """VICReg (Bardes et al. 2022, arXiv:2105.04906): invariance, variance and covariance.
 
 The reference is facebookresearch/vicreg, `main_vicreg.py`, where the variance term is halved.
-Departure: every row has a weight.
+Departures: every row has a weight; the learning rate decays to 0, and the last layer has a bias,
+which no term depends on.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class VICRegParams(MethodParams):
 
 
 class VICReg(Method):
-    """A row's weight is its share in every statistic: means, variances and covariances are those
-    of a sample in which the row occurs `weight` times, and the loss as a whole is multiplied by
-    the batch's mean weight. Weight 0 is as if the row were not there."""
+    """A row's weight is its share in every statistic: means are weighted, variances and covariances
+    are those of `numpy.cov(aweights=weight)`, and the loss as a whole is multiplied by the batch's
+    mean weight. In the statistics, weight 0 is as if the row were not there."""
 
     Params = VICRegParams
     params: VICRegParams
