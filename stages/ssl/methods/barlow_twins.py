@@ -1,7 +1,7 @@
 """Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230): the views' cross-correlation is identity.
 
-The reference is facebookresearch/barlowtwins, `main.py`. Departures: every row has a weight; the learning rate decays to 0, and the last layer has a bias,
-which the loss does not depend on.
+The reference is facebookresearch/barlowtwins, `main.py`. Departures: every row has a weight; the
+learning rate decays to 0, and the last layer has a bias, which the loss does not depend on.
 """
 
 from __future__ import annotations
