@@ -13,7 +13,7 @@ from stages.common.errors import SeppError
 from stages.ssl import distributed
 from stages.ssl.batches import Batches
 from stages.ssl.encoder import Encoder
-from tests.ssl.test_resume import command, finish, project
+from tests.ssl.test_resume import EPOCHS, command, finish, project
 
 
 def free_port() -> int:
@@ -45,8 +45,8 @@ def test_lightning_and_torchrun_train_the_same_on_two_processes(tmp_path):
     assert np.isfinite(results[0][0]).all()
     np.testing.assert_array_equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
-    assert len(results[0][1]) == 1 + 12
-    assert said.count("sampler: 36/36 steps") == 1  # rank 0 alone reports, and writes
+    assert len(results[0][1]) == 1 + EPOCHS
+    assert said.count(f"sampler: {3 * EPOCHS}/{3 * EPOCHS} steps") == 1  # rank 0 alone reports, and writes
     assert not list(tmp_path.glob("*/.state/*/*/last.ckpt"))
 
 

@@ -15,7 +15,7 @@ from stages.combine import main as combine
 from tests.conftest import REPOSITORY, TINY, write_data, write_folder_data, write_params
 
 ENVIRONMENT = {"SEPP_ACCELERATOR": "cpu", "SEPP_CHECKPOINT_SECONDS": "0", "SEPP_WORKERS": "0"}
-EPOCHS = 12
+EPOCHS = 8
 
 
 def project(folder: Path, streamed: bool = False) -> Path:
