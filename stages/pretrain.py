@@ -12,7 +12,8 @@ from stages.common.images import ImageStore
 from stages.common.params import StageParams, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import read_rows
-from stages.ssl.pretraining import check_trainings, record, train, training_fingerprint
+from stages.ssl.preflight import check_trainings
+from stages.ssl.pretraining import record, train, training_fingerprint
 
 MODULE = "stages.pretrain"
 

@@ -20,7 +20,8 @@ from stages.common.state import TrainingState
 from stages.ssl.batches import instance_rows, step_seed
 from stages.ssl.checkpoints import from_checkpoint
 from stages.ssl.encoder import EncoderConfig
-from stages.ssl.pretraining import check_trainings, record, train, training_fingerprint
+from stages.ssl.preflight import check_trainings
+from stages.ssl.pretraining import record, train, training_fingerprint
 
 MODULE = "stages.sampler"
 log = logging.getLogger(__name__)

@@ -209,12 +209,12 @@ MISTAKES = {
     ),
     "batch above the rows": Mistake(
         "sampler",
-        {"sampler.batch_size": 49},
+        {"sampler.batch_size": 49, "methods.moco.queue": 99},
         [PARAMS, "sampler.batch_size 49 is above the 48 training rows", "lower it"],
     ),
     "batch above the rows of an arm": Mistake(
         "pretrain",
-        {"pretrain.batch_size": 49},
+        {"pretrain.batch_size": 49, "methods.moco.queue": 99},
         [PARAMS, "pretrain.batch_size 49 is above the 48 training rows", "lower it"],
         rows,
         ARM,
@@ -222,7 +222,27 @@ MISTAKES = {
     "queue below a step's keys": Mistake(
         "sampler",
         {"methods.moco.queue": 31},
-        ["methods.moco.queue 31 is below the 32 keys", "make it larger"],
+        [PARAMS, "methods.moco.queue: 31 is below the 32 keys", "sampler.batch_size smaller"],
+    ),
+    "queue below the keys of the training to come": Mistake(
+        "sampler",
+        {"methods.fnc.queue": 63, "pretrain.method": "fnc"},
+        [PARAMS, "methods.fnc.queue: 63 is below the 64 keys", "pretrain.batch_size smaller"],
+    ),
+    "image size that a backbone does not take": Mistake(
+        "sampler",
+        {"pretrain.backbone": "vit_b_32", "pretrain.stem": "imagenet"},
+        [PARAMS, "views.image_size: 8", "pretrain.backbone vit_b_32", "Wrong image height"],
+    ),
+    "local crops the wrong way round": Mistake(
+        "sampler",
+        {"methods.swav.local_area_min": 0.6},
+        [PARAMS, "methods.swav", "local_area_min 0.6", "lower it"],
+    ),
+    "LARS without weight decay": Mistake(
+        "sampler",
+        {"methods.simclr.optimizer": "lars", "methods.simclr.weight_decay": 0.0},
+        [PARAMS, "methods.simclr", "weight_decay 0.0", "raise it"],
     ),
     "splits that do not divide": Mistake(
         "sampler",

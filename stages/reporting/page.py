@@ -102,12 +102,12 @@ def _neighbours(findings: Findings) -> list[charts.Curve]:
         for label, colour, rows in picked
         if any(row.get("neighbour_accuracy") is not None for row in rows)
     ]
-    mined = [
-        charts.Curve("mined pairs", "pairs", rows, "pair_accuracy")
-        for rows in findings.histories.get("sepp", [])
-        if any(row.get("pair_accuracy") is not None for row in rows)
-    ]
-    return mined + picks if picks else []
+    accuracy = findings.mining["accuracy"]
+    if not picks or accuracy is None:
+        return picks
+    epochs = max((curve.rows for curve in picks), key=len)
+    level = [{"epoch": row["epoch"], "accuracy": accuracy} for row in epochs]
+    return [charts.Curve("mined pairs", "pairs", level, "accuracy"), *picks]
 
 
 def _listed(values: set) -> str:

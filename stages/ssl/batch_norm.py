@@ -74,6 +74,7 @@ class SyncBatchNorm(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:  # (B, C, …) -> (B, C, …)
         if not self.training or world_size() == 1:
             return super().forward(x)
+        kind, x = x.dtype, x.float()  # under autocast it may be bf16
         axes = [0, *range(2, x.dim())]
         shape = [1, -1, *[1] * (x.dim() - 2)]
         mean = distributed.mean(x.mean(axes))  # (C,); every process has as many rows
@@ -85,7 +86,9 @@ class SyncBatchNorm(_BatchNorm):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         normed = centred * torch.rsqrt(variance + self.eps).view(shape)
-        return normed * self.weight.view(shape) + self.bias.view(shape) if self.affine else normed
+        if self.affine:
+            normed = normed * self.weight.view(shape) + self.bias.view(shape)
+        return normed.to(kind)
 
 
 def sync_batch_norms(model: nn.Module, device: torch.device) -> None:

@@ -116,6 +116,7 @@ class Batches(Dataset):
         return np.split(batch, self.world)[self.rank]
 
     workers = 0  # processes that make the batches
+    ahead = 2  # batches that each of them has ready
 
     def loader(self) -> DataLoader:
         """To be called in each process of a distributed run, once it knows its rank."""
@@ -132,6 +133,7 @@ class Batches(Dataset):
             sampler=Steps(len(self)),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            prefetch_factor=self.ahead if self.workers else None,
             pin_memory=env.on_gpu(torch.cuda.is_available()),
         )
 
@@ -167,6 +169,7 @@ class PairBatches(Batches):
         self.workers = env.workers() if self.streamed else 0
         self.crop = random_crop(views)
         self.extra = extra.count if extra else 0
+        self.ahead = 1 if extra else 2  # ten views of ImageNet's are 400 MB a batch of 256
         self.extra_crop = random_crop(extra.params(views)) if extra else None
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:

@@ -13,13 +13,13 @@ from stages.ssl.methods import Method
 
 
 def build_optimizer(
-    method: Method, batch_size: int, steps: int, steps_per_epoch: int
+    method: Method, batch_size: int, steps: int, epochs: int
 ) -> tuple[Optimizer, LambdaLR]:
     """What steps `method.groups()`, and the schedule that is to be stepped with it.
 
     Args:
         batch_size: rows per step over all devices.
-        steps: of the whole training.
+        steps, epochs: of the whole training.
     """
     p = method.params
     groups = [group for group in method.groups() if group.parameters]
@@ -33,7 +33,7 @@ def build_optimizer(
     ]
     kind = {"sgd": SGD, "lars": LARS}[p.optimizer]
     optimizer = kind(options, lr=p.base_lr, momentum=p.sgd_momentum)
-    share = warmup_cosine(p.warmup_epochs * steps_per_epoch, steps)
+    share = warmup_cosine(p.warmup_epochs * steps // epochs, steps)
     return optimizer, LambdaLR(optimizer, [_constant if g.constant else share for g in groups])
 
 

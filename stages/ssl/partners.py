@@ -12,7 +12,7 @@ class Partners(nn.Module):
 
     Args:
         anchor, positive: (R,) int64 ids of the rows; rows of one image with itself count for
-            nothing.
+            nothing: what a method takes other views of an image for, it still does.
     """
 
     def __init__(self, anchor: np.ndarray, positive: np.ndarray) -> None:
@@ -29,7 +29,8 @@ class Partners(nn.Module):
     def among(self, ids: Tensor, candidates: Tensor) -> Tensor:
         """Whether a candidate is a partner: (B,) and (M,) image ids to (B, M) bool.
 
-        Memory is bounded by B * M bools. A candidate of -1 is nobody's partner.
+        Memory: B * M bools, and some integers for each partner of `ids`. A candidate of -1 is
+        nobody's partner.
         """
         row, place = _ranges(self.starts[ids], self.starts[ids + 1])  # one for each partner
         wanted = self.others[place]

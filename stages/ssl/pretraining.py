@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from itertools import cycle, islice
 from pathlib import Path
@@ -11,9 +12,8 @@ import torch
 from torch import Tensor
 
 from stages.common import artifacts, env
-from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
-from stages.common.params import AllParams, Training, Views, check, load_all
+from stages.common.params import Training, Views, check
 from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone
 from stages.ssl.batch_norm import sync_batch_norms
@@ -26,12 +26,17 @@ from stages.ssl.partners import Partners
 from stages.ssl.trainer import Fit, History, fit, lightning_precision
 from stages.ssl.views import RandomViews
 
+log = logging.getLogger(__name__)
+
 
 class Pretraining(Fit):
     """Two views of every row, the method's loss, and its optimiser."""
 
-    def __init__(self, method: Method, views: Views, batches: PairBatches, steps: int) -> None:
+    def __init__(
+        self, method: Method, views: Views, batches: PairBatches, steps: int, epochs: int
+    ) -> None:
         super().__init__(batches, steps)
+        self.epochs = epochs  # by which schedules count; longer ones of the rows, if match_steps
         self.method = method.to(memory_format=torch.channels_last)
         self.views = RandomViews(views, cropped=batches.streamed)
         extra = method.extra_views()
@@ -62,7 +67,7 @@ class Pretraining(Fit):
             batch["positive"],
             batch["weight"],
             extra,
-            self.current_epoch,
+            self._epoch,
             self.global_step / self.steps,
             self.partners,
         )
@@ -97,12 +102,16 @@ class Pretraining(Fit):
         known = (others >= 0) & (ids != others) & (labels >= 0) & (found >= 0)
         self.record_share(name, labels == found, known)
 
+    @property
+    def _epoch(self) -> int:
+        return self.global_step * self.epochs // self.steps
+
     def on_after_backward(self) -> None:
-        self.method.after_backward(self.current_epoch)
+        self.method.after_backward(self._epoch)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        size, per_epoch = self.batches.batch_size, len(self.batches)
-        optimizer, schedule = build_optimizer(self.method, size, self.steps, per_epoch)
+        size = self.batches.batch_size
+        optimizer, schedule = build_optimizer(self.method, size, self.steps, self.epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -140,7 +149,14 @@ def train(
     size = training.batch_size
     batches = PairBatches(rows, store, views, size, seed, section, extra=method.extra_views())
     steps = total_steps(training, rows)
-    history = fit(Pretraining(method, views, batches, steps), state, label, training.precision)
+    if params.warmup_epochs >= training.epochs:
+        log.warning(
+            "methods.%s.warmup_epochs %d is not below %s.epochs %d: "
+            "the learning rate does not reach base_lr",
+            *(training.method, params.warmup_epochs, section, training.epochs),
+        )
+    module = Pretraining(method, views, batches, steps, training.epochs)
+    history = fit(module, state, label, training.precision)
     config = EncoderConfig(
         backbone=training.backbone,
         stem=training.stem,
@@ -210,25 +226,3 @@ def export(method: Method, config: EncoderConfig) -> Encoder:
     encoder.backbone.load_state_dict(method.backbone.state_dict())
     encoder.projection.load_state_dict(method.projection.state_dict())
     return encoder.eval()
-
-
-def check_trainings(file: Path) -> None:
-    """Check, before anything long starts, what of both trainings only torch can check.
-
-    Raises:
-        ParamError: a method's block, a backbone or its stem.
-    """
-    everything: AllParams = load_all(file)
-    for name, values in everything.methods.items():
-        check(file, f"methods.{name}", find_method(name).Params, values)
-    method = everything.pretrain.method
-    if everything.sepp.mask_partners and not find_method(method).has_negatives:
-        raise ParamError(
-            file, "sepp.mask_partners", f"true: {method} has no negatives to mask; set it to false"
-        )
-    for section in ("sampler", "pretrain"):
-        training: Training = getattr(everything, section)
-        try:
-            build_backbone(training.backbone, training.stem)
-        except SeppError as error:
-            raise ParamError(file, section, str(error)) from None

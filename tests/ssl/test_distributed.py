@@ -46,7 +46,9 @@ def test_lightning_and_torchrun_train_the_same_on_two_processes(tmp_path):
     np.testing.assert_array_equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
     assert len(results[0][1]) == 1 + EPOCHS
-    assert said.count(f"sampler: {3 * EPOCHS}/{3 * EPOCHS} steps") == 1  # rank 0 alone reports, and writes
+    assert (
+        said.count(f"sampler: {3 * EPOCHS}/{3 * EPOCHS} steps") == 1
+    )  # rank 0 alone reports, and writes
     assert not list(tmp_path.glob("*/.state/*/*/last.ckpt"))
 
 

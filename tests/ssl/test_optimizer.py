@@ -30,7 +30,7 @@ def stepped_by(*groups: Group, batch_size: int = 256, steps: int = 10, **changes
     """Optimiser and schedule of a method with these groups; five steps are an epoch."""
     params = MethodParams(**{**SETTINGS, **changes})
     method = SimpleNamespace(params=params, groups=lambda: [*groups])
-    return build_optimizer(method, batch_size, steps, steps_per_epoch=5)
+    return build_optimizer(method, batch_size, steps, epochs=steps // 5)
 
 
 def rates(optimizer, schedule, steps: int) -> np.ndarray:
@@ -128,10 +128,19 @@ def test_every_trained_parameter_is_in_one_group_and_no_momentum_encoders_is(nam
 
 @pytest.mark.parametrize("name", METHODS)
 def test_lars_spares_just_the_vectors_of_every_method(name):
-    groups = tiny.new(name, optimizer="lars").groups()
-    for group in groups:
+    for group in tiny.new(name, optimizer="lars").groups():
         assert {p.ndim >= 2 for p in group.parameters} == {group.decay}
-    assert all(group.decay for group in tiny.new(name, optimizer="sgd").groups())
+
+
+def test_sgd_spares_nothing_by_default():
+    assert [group.decay for group in tiny.new("simclr").groups()] == [True]
+
+
+def test_lars_without_weight_decay_is_refused():
+    """It would take every layer for one that is to be spared."""
+    with pytest.raises(ValueError, match=r"weight_decay 0.0 leaves every layer out of LARS"):
+        MethodParams(base_lr=0.1, weight_decay=0.0, optimizer="lars")
+    MethodParams(base_lr=0.1, weight_decay=0.0, optimizer="sgd")
 
 
 @pytest.mark.parametrize("name", METHODS)

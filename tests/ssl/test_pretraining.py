@@ -13,7 +13,8 @@ from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.ssl.batches import PairBatches, Rows
 from stages.ssl.methods import Batch, Step
-from stages.ssl.pretraining import Pretraining, check_trainings
+from stages.ssl.preflight import check_trainings
+from stages.ssl.pretraining import Pretraining
 from stages.ssl.views import ExtraViews
 from tests.conftest import TINY, write_params
 from tests.ssl.tiny import new
@@ -35,7 +36,7 @@ def module(store: ImageStore, method, rows: Rows, monkeypatch) -> Pretraining:
     batches = PairBatches(
         rows, store, views, len(rows.anchor), 0, "pretrain", extra=method.extra_views()
     )
-    made = Pretraining(method, views, batches, steps=40)
+    made = Pretraining(method, views, batches, steps=40, epochs=4)
     for name, value in LOOP.items():
         monkeypatch.setattr(Pretraining, name, value)
     made.images = batches.images_on(torch.device("cpu"))

@@ -12,8 +12,6 @@ from stages.ssl.methods.swav import SwAV, sinkhorn, swapped_prediction
 from tests.ssl import tiny
 from tests.ssl.tiny import images, unit
 
-CONVERGED = {"epsilon": 0.5, "iterations": 300}
-
 
 def new(**changes) -> SwAV:
     model = tiny.new("swav", **changes)
@@ -71,11 +69,25 @@ def test_codes_are_shares_and_prototypes_get_equal_mass():
     np.testing.assert_allclose(mass @ codes / mass.sum(), 1 / 3, rtol=1e-10)
 
 
-def test_a_row_of_mass_two_is_a_row_that_occurs_twice():
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_a_row_of_mass_two_is_a_row_that_occurs_twice(iterations):
     scores, mass = cosines(6, 4, seed=2), np.array([1, 2, 1, 3, 1, 1])
-    repeated = plain_codes(scores.repeat(mass, axis=0), 0.5, 300)
-    codes = sinkhorn(torch.from_numpy(scores), torch.from_numpy(mass).double(), 0.5, 300)
+    repeated = plain_codes(scores.repeat(mass, axis=0), 0.05, iterations)
+    codes = sinkhorn(torch.from_numpy(scores), torch.from_numpy(mass).double(), 0.05, iterations)
     np.testing.assert_allclose(codes.numpy().repeat(mass, axis=0), repeated, rtol=1e-9)
+
+
+def test_a_row_of_mass_zero_is_as_if_it_were_not_there():
+    scores, mass = cosines(6, 4, seed=2), np.array([1.0, 1.0, 0.0, 1.0, 1.0, 1.0])
+    codes = sinkhorn(torch.from_numpy(scores), torch.from_numpy(mass), 0.05, 3).numpy()
+    np.testing.assert_allclose(codes[mass > 0], plain_codes(scores[mass > 0], 0.05, 3), rtol=1e-9)
+    np.testing.assert_allclose(codes.sum(1), 1)
+
+
+def test_codes_are_finite_in_float32_however_small_epsilon_is():
+    scores = torch.from_numpy(cosines(6, 4, seed=4)).float()
+    codes = sinkhorn(scores, torch.ones(6), 1e-3, 3)
+    torch.testing.assert_close(codes.sum(1), torch.ones(6))
 
 
 def test_codes_depend_on_the_proportions_of_masses_only():
@@ -103,12 +115,19 @@ def test_step_is_the_loss_on_cosines_to_the_prototypes(crops):
     np.testing.assert_allclose(step.embedding.detach(), embed(model, first), rtol=1e-4, atol=1e-6)
 
 
+def test_both_large_views_share_their_batch_statistics():
+    model, views = new().train(), [images(4, 1), images(4, 2)]
+    together = embed(model, torch.cat(views))
+    embedding = model.step(*views, tiny.batch([0, 1, 2, 3])).embedding.detach()
+    np.testing.assert_allclose(embedding, together[:4], rtol=1e-4, atol=1e-5)
+
+
 def test_a_weight_multiplies_the_rows_loss_and_is_its_mass():
-    model = new(queue=0, **CONVERGED)
-    first, second, weight = images(4, 1), images(4, 2), np.array([1, 3, 2, 1])
-    step = model.step(first, second, tiny.batch([0, 1, 2, 3], [0, 8, 9, 3], [1.0, 3.0, 2.0, 1.0]))
+    model = new(queue=0)
+    first, second, weight = images(4, 1), images(4, 2), np.array([1, 3, 0, 2])
+    step = model.step(first, second, tiny.batch([0, 1, 2, 3], [0, 8, 9, 3], [1.0, 3.0, 0.0, 2.0]))
     views = [embed(model, v).repeat(weight, axis=0) @ prototypes(model) for v in (first, second)]
-    codes = [plain_codes(view, **CONVERGED) for view in views]
+    codes = [plain_codes(view, 0.05, 3) for view in views]
     expected = plain_loss(views, codes, 0.1).sum() / 4
     assert step.loss.item() == pytest.approx(expected, rel=1e-5)
 

@@ -10,9 +10,9 @@ import importlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stages.common.params import Section
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     positive: Tensor  # (B,) int64, image of the second view; the same image in an instance row
     weight: Tensor  # (B,) float32, 1 for an instance row, sepp.lambda for a semantic row
     extra: Sequence[Tensor] = ()  # the `extra_views`, each (B, 3, s, s): of anchor, positive, …
-    epoch: int = 0
+    epoch: int = 0  # of the vanilla arm's length, if steps are matched
     progress: float = 0.0  # share of the training's steps that are done
     partners: Partners | None = None  # who is not to be whose negative; None: no such rule
 
@@ -61,6 +61,14 @@ class MethodParams(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     warmup_epochs: Annotated[int, Field(ge=0)] = 0  # of the learning rate, linear; then cosine
+
+    @model_validator(mode="after")
+    def _adapted(self) -> MethodParams:
+        if self.optimizer == "lars" and self.weight_decay == 0:
+            raise ValueError(
+                "weight_decay 0.0 leaves every layer out of LARS: raise it, e.g. to 1e-6"
+            )
+        return self
 
 
 class Method(nn.Module, ABC):
@@ -98,8 +106,13 @@ class Method(nn.Module, ABC):
         """More views of each row, if the method wants any; they come as `batch.extra`."""
         return None
 
+    @classmethod
+    def keys_per_row(cls, params: Any) -> int:
+        """Embeddings of each row that go into a queue of `params.queue` in one step."""
+        return 0
+
     def groups(self) -> list[Group]:
-        """All trained parameters. LARS spares biases and batch norms, as all its recipes do."""
+        """All trained parameters. LARS spares biases and batch norms."""
         return decayed(self.parameters(), self.params.optimizer == "lars")
 
     def after_backward(self, epoch: int) -> None:

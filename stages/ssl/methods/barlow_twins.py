@@ -32,7 +32,7 @@ class BarlowTwinsParams(MethodParams):
 class BarlowTwins(Method):
     """A row's weight is its share in every statistic: means, deviations and the cross-correlation
     are those of a sample in which the row occurs `weight` times, and the loss as a whole is
-    multiplied by the batch's mean weight. Weight 0 is as if the row were not there."""
+    multiplied by the batch's mean weight. In them, weight 0 is as if the row were not there."""
 
     Params = BarlowTwinsParams
     params: BarlowTwinsParams

@@ -1,7 +1,8 @@
 """DINO (Caron et al. 2021, arXiv:2104.14294): self-distillation with centring and sharpening.
 
 The reference is facebookresearch/dino, `main_dino.py`. Departures: every row has a weight; the
-embedding is the head's bottleneck, before it is compared with the prototypes; no gradient clipping.
+embedding is the head's bottleneck, before it is compared with the prototypes; no gradient clipping;
+the head's layers start as torch's do; the learning rate decays to 0.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from stages.common.params import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, ExtraViews, Method, MethodParams, NewBackbone, Step
+from stages.ssl.methods import Batch, Group, Method, NewBackbone, Step, decayed
 from stages.ssl.momentum import MomentumEncoder, cosine_momentum
+from stages.ssl.multi_crop import MultiCropParams
+from stages.ssl.views import ExtraViews
 
-Area = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class DINOParams(MethodParams):
+class DINOParams(MultiCropParams):
     prototypes: Count = 65536
     student_temperature: Positive = 0.1
     teacher_temperature: Positive = 0.04
@@ -35,9 +37,6 @@ class DINOParams(MethodParams):
     center_momentum: Annotated[float, Field(ge=0, le=1)] = 0.9
     freeze_epochs: Annotated[int, Field(ge=0)] = 1  # at first, in which prototypes stay
     local_views: Annotated[int, Field(ge=0)] = 8  # small crops, which the student alone sees
-    local_size: Annotated[int, Field(ge=4)] = 96  # pixels
-    local_area_min: Area = 0.05  # share of the image
-    local_area_max: Area = 0.14
     hidden_dim: Count = 2048
     bottleneck_dim: Count = 256
     base_lr: Positive = 0.03
@@ -64,29 +63,29 @@ class DINO(Method):
         return mlp(self.feature_dim, hidden, hidden, out, norm=None, activation="gelu")
 
     def extra_views(self) -> ExtraViews | None:
-        p = self.params
-        area = (p.local_area_min, p.local_area_max)
-        return ExtraViews(p.local_views, p.local_size, area) if p.local_views else None
+        return self.params.crops()
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """Cross-entropy of the student's views with the teacher's other views (Algorithm 1)."""
         p = self.params
         momentum = cosine_momentum(p.momentum, batch.progress)
         self.teacher.update(momentum, self.backbone, self.projection, self.prototypes)
-        embeddings = [self.projection(self.backbone(view)) for view in (first, second)]
+        both = torch.cat([first, second])
+        embedding = self.projection(self.backbone(both))
         if batch.extra:
             local = self.projection(self.backbone(torch.cat(list(batch.extra))))
-            embeddings += local.chunk(len(batch.extra))
-        student = [self.prototypes(z) for z in embeddings]
-        teacher = [self.teacher(view) for view in (first, second)]
+            embedding = torch.cat([embedding, local])
+        student = self.prototypes(embedding).chunk(2 + len(batch.extra))
+        teacher = self.teacher(both).chunk(2)
         temperatures = (p.student_temperature, self._teacher_temperature(batch.epoch))
         loss = distillation(student, teacher, self.center, temperatures)
         self._update_center(torch.stack(teacher).mean(0), batch.weight)
-        return Step((loss * batch.weight).mean(), embeddings[0])
+        return Step((loss * batch.weight).mean(), embedding[: len(first)])
 
     def _teacher_temperature(self, epoch: int) -> float:
         p = self.params
-        done = min(1.0, epoch / p.warmup_temperature_epochs) if p.warmup_temperature_epochs else 1.0
+        last = p.warmup_temperature_epochs - 1  # epoch of the warm-up; it has the final value
+        done = min(1.0, epoch / last) if last > 0 else 1.0
         return p.warmup_temperature + (p.teacher_temperature - p.warmup_temperature) * done
 
     @torch.no_grad()
@@ -95,6 +94,10 @@ class DINO(Method):
         """Eq. 4, from all devices' rows, after the loss."""
         total = distributed.mean(torch.cat([weight @ scores, weight.sum()[None]]))
         self.center.lerp_(total[:-1] / total[-1], 1 - self.params.center_momentum)
+
+    def groups(self) -> list[Group]:
+        """Biases and batch norms are spared from weight decay, with SGD too."""
+        return decayed(self.parameters(), spare_vectors=True)
 
     def after_backward(self, epoch: int) -> None:
         if epoch < self.params.freeze_epochs:

@@ -52,18 +52,23 @@ class MoCo(Method):
     def projection_spec(self) -> HeadSpec:
         return mlp(self.feature_dim, self.params.hidden_dim, self.params.output_dim, norm=None)
 
+    @classmethod
+    def keys_per_row(cls, params: MoCoParams) -> int:
+        return 2 if params.symmetric else 1
+
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """InfoNCE against the queue, per row times its weight, mean over the batch's rows.
 
         Rows weighted lambda give Eq. 2 of the SePP paper with 1/(N+P) for 1/N.
         """
         self.key_encoder.update(self.params.momentum, self.backbone, self.projection)
+        negatives = self.queue.rows.clone()  # written over before the backward pass
         query, second_key = self._query(first), self._key(second)
-        loss = self._loss(query, second_key, batch.anchor, batch)
+        loss = self._loss(query, second_key, negatives, batch.anchor, batch)
         keys, ids = [second_key], [batch.positive]
         if self.params.symmetric:
             first_key = self._key(first)
-            mirrored = self._loss(self._query(second), first_key, batch.positive, batch)
+            mirrored = self._loss(self._query(second), first_key, negatives, batch.positive, batch)
             loss = (loss + mirrored) / 2
             keys, ids = [*keys, first_key], [*ids, batch.anchor]
         # Only now: enqueued any earlier, a view's key would be among its own negatives.
@@ -78,12 +83,13 @@ class MoCo(Method):
         """Keys, made in an order shuffled over all devices so that no batch-norm group holds the
         same images for keys as for queries (He et al. 2020, section 3.3)."""
         everyone = distributed.gather(images)
-        order = torch.randperm(len(everyone)).to(images.device)  # the same on every device
+        order = torch.randperm(len(everyone), device=images.device)  # the same on every device
         key = normalize(self.key_encoder(everyone[distributed.share(order)]).float())
         return distributed.share(distributed.gather(key)[order.argsort()])
 
-    def _loss(self, query: Tensor, key: Tensor, ids: Tensor, batch: Batch) -> Tensor:
+    def _loss(
+        self, query: Tensor, key: Tensor, negatives: Tensor, ids: Tensor, batch: Batch
+    ) -> Tensor:
         """(B,), of queries that are views of the images `ids`."""
-        negatives = self.queue.rows.clone()  # written over before the backward pass
         excluded = batch.partners.among(ids, self.queue.ids) if batch.partners else None
         return info_nce(query, key, negatives, self.params.temperature, excluded)

@@ -47,6 +47,10 @@ class NNCLR(Method):
         hidden, out = self.params.hidden_dim, self.params.output_dim
         return mlp(self.feature_dim, hidden, hidden, out, last_norm="batch")
 
+    @classmethod
+    def keys_per_row(cls, params: NNCLRParams) -> int:
+        return 1
+
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """Eq. 2 in both directions, per row times its weight, mean over the rows.
 

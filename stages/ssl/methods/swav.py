@@ -1,7 +1,8 @@
 """SwAV (Caron et al. 2020, arXiv:2006.09882): one view predicts the cluster code of another.
 
 The reference is facebookresearch/swav, `main_swav.py`. Departures: every row has a weight; the
-queue and Sinkhorn-Knopp see the rows of all devices, whatever their number.
+queue and Sinkhorn-Knopp see the rows of all devices, whatever their number; the queue fills from
+the start; with LARS, biases and batch norms are spared; the learning rate decays to 0.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from stages.common.params import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, ExtraViews, Method, MethodParams, NewBackbone, Step
+from stages.ssl.methods import Batch, Method, NewBackbone, Step
+from stages.ssl.multi_crop import MultiCropParams
 from stages.ssl.queue import Queue
+from stages.ssl.views import ExtraViews
 
-Area = Annotated[float, Field(gt=0, le=1)]
 
-
-class SwAVParams(MethodParams):
+class SwAVParams(MultiCropParams):
     prototypes: Count = 3000
     temperature: Annotated[float, Field(gt=0)] = 0.1
     epsilon: Annotated[float, Field(gt=0)] = 0.05  # entropy of the codes
@@ -34,9 +35,6 @@ class SwAVParams(MethodParams):
     queue_epoch: Annotated[int, Field(ge=0)] = 15  # the first one in which they are
     freeze_epochs: Annotated[int, Field(ge=0)] = 1  # at first, in which prototypes stay
     local_views: Annotated[int, Field(ge=0)] = 6  # small crops, which predict but have no code
-    local_size: Annotated[int, Field(ge=4)] = 96  # pixels
-    local_area_min: Area = 0.05  # share of the image
-    local_area_max: Area = 0.14
     hidden_dim: Count = 2048
     output_dim: Count = 128
     optimizer: Literal["sgd", "lars"] = "lars"
@@ -46,7 +44,7 @@ class SwAVParams(MethodParams):
 
 class SwAV(Method):
     """A row's weight multiplies its cross-entropies, and is its mass in Sinkhorn-Knopp, so that
-    the prototypes are shared out as if the row occurred `weight` times."""
+    the prototypes are shared out as if the row occurred `weight` times (a queued row, once)."""
 
     Params = SwAVParams
     params: SwAVParams
@@ -62,16 +60,18 @@ class SwAV(Method):
     def projection_spec(self) -> HeadSpec:
         return mlp(self.feature_dim, self.params.hidden_dim, self.params.output_dim)
 
+    @classmethod
+    def keys_per_row(cls, params: SwAVParams) -> int:
+        return 1 if params.queue else 0
+
     def extra_views(self) -> ExtraViews | None:
-        p = self.params
-        area = (p.local_area_min, p.local_area_max)
-        return ExtraViews(p.local_views, p.local_size, area) if p.local_views else None
+        return self.params.crops()
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """Cross-entropy of all other views with the codes of the two (Eq. 1 and 2)."""
         p = self.params
         normalize_weight(self.prototypes.weight)
-        embeddings = [self._embed(view) for view in (first, second)]
+        embeddings = list(self._embed(torch.cat([first, second])).chunk(2))
         local = [self._embed(torch.cat(list(batch.extra)))] if batch.extra else []
         logits = [self._scores(z) for z in (*embeddings, *local)]
         views = [*logits[:2], *(logits[2].chunk(len(batch.extra)) if local else ())]
@@ -133,9 +133,9 @@ def sinkhorn(scores: Tensor, mass: Tensor, epsilon: float, iterations: int) -> T
     Returns:
         (N, K), rows that sum to 1.
     """
-    plan = (scores / epsilon).exp()  # at most exp(1 / 0.05), which float32 holds
-    mass = mass[:, None] / mass.sum()
+    log_mass = (mass / mass.sum()).log()[:, None]
+    codes = scores / epsilon  # logarithms throughout, so that no epsilon is too small
     for _ in range(iterations):
-        plan = plan / plan.sum(0) / plan.shape[1]  # each prototype gets 1 / K
-        plan = plan / plan.sum(1, keepdim=True) * mass  # and each row gives its mass
-    return plan / plan.sum(1, keepdim=True)
+        codes = codes - (codes + log_mass).logsumexp(0)  # each prototype gets the same mass
+        codes = codes - codes.logsumexp(1, keepdim=True)  # and each row gives its own
+    return codes.exp()

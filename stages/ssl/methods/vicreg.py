@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -70,7 +69,7 @@ def vicreg(
     """
     share = weight / weight.sum()
     invariance = (share @ (first - second).square()).mean()
-    variance, covariance = torch.zeros((), device=first.device), 0.0
+    variance = covariance = 0.0
     for z in (first, second):
         centred = z - share @ z
         # 1 - sum of squared shares is (N-1)/N for equal weights: the unbiased estimate.
@@ -78,5 +77,5 @@ def vicreg(
         deviation = (cov.diagonal() + 1e-4).sqrt()
         variance = variance + (1 - deviation).relu().mean() / 2
         covariance = covariance + (cov.square().sum() - cov.diagonal().square().sum()) / len(cov)
-    terms = torch.stack([invariance, variance, covariance])
-    return (terms * terms.new_tensor(coefficients)).sum() * weight.mean()
+    terms = (invariance, variance, covariance)
+    return sum(c * term for c, term in zip(coefficients, terms, strict=True)) * weight.mean()

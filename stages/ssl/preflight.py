@@ -1,0 +1,58 @@
+"""What of both trainings only torch can check, before anything long starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from stages.common.errors import ParamError, SeppError
+from stages.common.params import AllParams, Training, check, load_all
+from stages.ssl.backbones import build_backbone
+from stages.ssl.methods import MethodParams, find_method
+
+
+def check_trainings(file: Path) -> None:
+    """Raises ParamError for a method, a backbone, its stem or input, a queue, or masking."""
+    everything: AllParams = load_all(file)
+    blocks = {
+        name: check(file, f"methods.{name}", find_method(name).Params, values)
+        for name, values in everything.methods.items()
+    }
+    method = everything.pretrain.method
+    if everything.sepp.mask_partners and not find_method(method).has_negatives:
+        raise ParamError(
+            file, "sepp.mask_partners", f"true: {method} has no negatives to mask; set it to false"
+        )
+    for section in ("sampler", "pretrain"):
+        training: Training = getattr(everything, section)
+        _check_backbone(file, section, training, everything.views.image_size)
+        _check_queue(file, section, training, blocks[training.method])
+
+
+def _check_backbone(file: Path, section: str, training: Training, size: int) -> None:
+    try:
+        backbone, _ = build_backbone(training.backbone, training.stem)
+    except SeppError as error:
+        raise ParamError(file, section, str(error)) from None
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ParamError(
+            file,
+            "views.image_size",
+            f"{size} is none that {section}.backbone {training.backbone} takes ({reason})",
+        ) from None
+
+
+def _check_queue(file: Path, section: str, training: Training, params: MethodParams) -> None:
+    keys = find_method(training.method).keys_per_row(params) * training.batch_size
+    if keys and keys > params.queue:
+        raise ParamError(
+            file,
+            f"methods.{training.method}.queue",
+            f"{params.queue} is below the {keys} keys of one step: make it larger, or "
+            f"{section}.batch_size smaller",
+        )
