@@ -21,7 +21,9 @@ def in_float32(function: Callable[..., Result]) -> Callable[..., Result]:
     @functools.wraps(function)
     def run(*args: object, **named: object) -> Result:
         args, named = tree_map_only(Tensor, _in_float32, (args, named))
-        device = next(value.device for value in tree_leaves(args) if isinstance(value, Tensor))
+        device = next(
+            value.device for value in tree_leaves((args, named)) if isinstance(value, Tensor)
+        )
         with torch.autocast(device.type, enabled=False):
             return function(*args, **named)
 

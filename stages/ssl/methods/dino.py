@@ -2,11 +2,13 @@
 
 The reference is facebookresearch/dino, `main_dino.py`. Departures: every row has a weight; the
 embedding is the head's bottleneck, before it is compared with the prototypes; no gradient clipping;
-the head's layers start as torch's do; the learning rate decays to 0.
+the head's layers start as torch's do; the teacher moves before a step instead of after the last;
+the learning rate decays to 0.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -84,8 +86,8 @@ class DINO(Method):
 
     def _teacher_temperature(self, epoch: int) -> float:
         p = self.params
-        last = p.warmup_temperature_epochs - 1  # epoch of the warm-up; it has the final value
-        done = min(1.0, epoch / last) if last > 0 else 1.0
+        epochs = p.warmup_temperature_epochs  # the last of which has the final value
+        done = epoch / max(1, epochs - 1) if epoch < epochs else 1.0
         return p.warmup_temperature + (p.teacher_temperature - p.warmup_temperature) * done
 
     @torch.no_grad()
@@ -110,7 +112,7 @@ class Prototypes(nn.Module):
     def __init__(self, dim: int, count: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(count, dim))
-        nn.init.trunc_normal_(self.weight, std=0.02)
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as a linear layer's
 
     @in_float32
     def forward(self, z: Tensor) -> Tensor:  # (B, dim) -> (B, count)

@@ -2,7 +2,8 @@
 from the negatives or makes positives of them.
 
 The reference is google-research/fnc, `objective.py`, the loss with a memory. Departures: every row
-has a weight; an image is never its own false negative, from earlier epochs neither.
+has a weight; an image is never its own false negative, from earlier epochs neither, and its old
+keys are negatives like others; the memory starts with random rows.
 """
 
 from __future__ import annotations
