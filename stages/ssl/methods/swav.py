@@ -2,8 +2,8 @@
 
 The reference is facebookresearch/swav, `main_swav.py`. Departures: every row has a weight; the
 queue and Sinkhorn-Knopp see the rows of all devices, whatever their number; the queue fills from
-the start; with LARS, biases and batch norms are spared; small crops have batch statistics of their own in the
-head, too; the learning rate decays to 0.
+the start; with LARS, biases and batch norms are spared; small crops have batch statistics of their
+own in the head, too; the learning rate decays to 0.
 """
 
 from __future__ import annotations
