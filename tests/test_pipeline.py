@@ -184,7 +184,7 @@ def test_a_training_parameter_does_not_touch_the_pairs(checkout):
 def test_methods_are_chosen_and_tracked_apart(checkout):
     checkout.run("git", "checkout", "-q", ".")
     checkout.dvc("checkout", "-q")
-    change = ("-S", "sampler.method=simsiam", "-S", "pretrain.method=simclr")
+    change = ("-S", "sampler.method=simsiam", "-S", "pretrain.method=simclr", "-S", "sepp.min=0.3")
     ran = {name.split("@")[0] for name in checkout.ran("exp", "run", *change)}
     assert ran == {"sampler", "embed", "mine", "combine", "pretrain", "linear_eval", "report"}
     assert "accuracy" in checkout.dvc("metrics", "diff", "--json")
