@@ -94,7 +94,7 @@ def test_extra_views_leave_the_two_as_they_are(store, monkeypatch, project):
 
 
 def test_epoch_and_progress_are_told(store, monkeypatch):
-    """By the share of the steps, not by the loop's epochs, which are longer if steps are matched."""
+    """By the share of the steps: the epochs of the rows are longer where steps are matched."""
     batch = step_of(store, monkeypatch, ROWS)[0]["batch"]
     assert (batch.epoch, batch.progress, batch.partners) == (3, 0.75, None)
 
