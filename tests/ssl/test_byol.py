@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from stages.ssl.methods.byol import BYOL, squared_distance
 from tests.ssl import tiny
-from tests.ssl.tiny import images, unit
+from tests.ssl.tiny import images, move, trained, unit
 
 
 def new(**changes) -> BYOL:
@@ -18,16 +18,6 @@ def new(**changes) -> BYOL:
     model = tiny.new("byol", **changes)
     move(model)
     return model
-
-
-@torch.no_grad()
-def move(model: BYOL) -> None:
-    for parameter in trained(model):
-        parameter.add_(0.3 * torch.randn(parameter.shape))
-
-
-def trained(model: BYOL) -> list[torch.Tensor]:
-    return [p for p in model.parameters() if p.requires_grad]
 
 
 def predictions(model: BYOL, view: torch.Tensor) -> np.ndarray:

@@ -9,21 +9,15 @@ from scipy.special import log_softmax, softmax
 
 from stages.ssl.methods.dino import DINO, distillation
 from tests.ssl import tiny
-from tests.ssl.tiny import images, unit
+from tests.ssl.tiny import images, move, trained, unit
 
 
 def new(**changes) -> DINO:
     """The student has moved away from the teacher already, and the centre from zero."""
     model = tiny.new("dino", **changes)
-    with torch.no_grad():
-        model.center.copy_(torch.linspace(-0.2, 0.2, len(model.center)))
-        for parameter in trained(model):
-            parameter.add_(0.3 * torch.randn(parameter.shape))
+    model.center.copy_(torch.linspace(-0.2, 0.2, len(model.center)))
+    move(model)
     return model
-
-
-def trained(model: DINO) -> list[torch.Tensor]:
-    return [p for p in model.parameters() if p.requires_grad]
 
 
 def plain_loss(
@@ -204,18 +198,3 @@ def test_the_teachers_temperature_rises_to_its_last_in_the_warm_ups_last_epoch(
 def test_biases_and_norms_do_not_decay(kind):
     for group in new(optimizer=kind).groups():
         assert {p.ndim >= 2 for p in group.parameters} == {group.decay}
-
-
-def test_prototypes_stand_still_in_the_first_epochs():
-    model = new(freeze_epochs=2)
-    for epoch, frozen in enumerate([True, True, False]):
-        model.step(images(4, 1), images(4, 2), tiny.batch([0, 1, 2, 3])).loss.backward()
-        model.after_backward(epoch)
-        assert (model.prototypes.weight.grad is None) == frozen
-        assert model.projection.layers[0].weight.grad is not None
-
-
-def test_small_crops_are_asked_for_as_the_parameters_say():
-    sizes = {"local_size": 16, "local_area_min": 0.1, "local_area_max": 0.3}
-    assert new(local_views=3, **sizes).extra_views() == (3, 16, (0.1, 0.3))
-    assert new(local_views=0).extra_views() is None

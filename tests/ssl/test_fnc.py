@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from stages.ssl.methods.fnc import FNC, false_negatives, multi_positive_nce
 from stages.ssl.partners import Partners
 from tests.ssl import tiny
-from tests.ssl.tiny import images, unit
+from tests.ssl.tiny import images, move, trained, unit
 
 SETTINGS = {"top_k": 3, "threshold": 0.8, "temperature": 0.2, "queue": 32, "momentum": 1.0}
 STRATEGIES = pytest.mark.parametrize("strategy", ["attract", "eliminate"])
@@ -22,16 +22,10 @@ STRATEGIES = pytest.mark.parametrize("strategy", ["attract", "eliminate"])
 def new(**changes) -> FNC:
     """The trained encoder has moved away from the key encoder already."""
     model = tiny.new("fnc", **{**SETTINGS, **changes})
-    with torch.no_grad():
-        for parameter in trained(model):
-            parameter.add_(0.3 * torch.randn(parameter.shape))
+    move(model)
     tiny.settle(model.backbone, model.projection)
     tiny.settle(*model.key_encoder.average)
     return model
-
-
-def trained(model: FNC) -> list[torch.Tensor]:
-    return [p for p in model.parameters() if p.requires_grad]
 
 
 def queries(model: FNC, views: list[torch.Tensor]) -> np.ndarray:  # (V, B, D)

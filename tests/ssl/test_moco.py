@@ -15,7 +15,7 @@ from stages.ssl.methods import find_method
 from stages.ssl.methods.moco import MoCo, MoCoParams
 from stages.ssl.partners import Partners
 from tests.ssl import tiny
-from tests.ssl.tiny import images, unit
+from tests.ssl.tiny import images, move, trained, unit
 
 BOTH_DIRECTIONS = pytest.mark.parametrize("symmetric", [True, False])
 
@@ -23,14 +23,8 @@ BOTH_DIRECTIONS = pytest.mark.parametrize("symmetric", [True, False])
 def new(**changes) -> MoCo:
     """The trained encoder has moved away from the key encoder already."""
     model = tiny.new("moco", **{"temperature": 0.2, "queue": 12, "momentum": 0.75, **changes})
-    with torch.no_grad():
-        for parameter in trained(model):
-            parameter.add_(0.3 * torch.randn(parameter.shape))
+    move(model)
     return model
-
-
-def trained(model: MoCo) -> list[torch.Tensor]:
-    return [p for p in model.parameters() if p.requires_grad]
 
 
 def plain_info_nce(

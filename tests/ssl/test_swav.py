@@ -224,18 +224,3 @@ def test_prototypes_are_brought_back_to_length_one_at_each_step():
         with torch.no_grad():
             model.prototypes.weight.mul_(torch.arange(1.0, 13.0)[:, None])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-
-
-def test_prototypes_stand_still_in_the_first_epochs():
-    model = new(freeze_epochs=2)
-    for epoch, frozen in enumerate([True, True, False]):
-        model.step(images(4, 1), images(4, 2), tiny.batch([0, 1, 2, 3])).loss.backward()
-        model.after_backward(epoch)
-        assert (model.prototypes.weight.grad is None) == frozen
-        assert model.projection.layers[0].weight.grad is not None
-
-
-def test_small_crops_are_asked_for_as_the_parameters_say():
-    sizes = {"local_size": 16, "local_area_min": 0.1, "local_area_max": 0.3}
-    assert new(local_views=3, **sizes).extra_views() == (3, 16, (0.1, 0.3))
-    assert new(local_views=0).extra_views() is None

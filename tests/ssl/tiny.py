@@ -67,6 +67,18 @@ def batch(
     return Batch(torch.tensor(anchor), torch.tensor(positive), torch.tensor(weight), **more)
 
 
+def trained(model: Method) -> list[nn.Parameter]:
+    """The parameters that the optimiser steps."""
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+@torch.no_grad()
+def move(model: Method) -> None:
+    """Take a step at random, so that the trained encoder is no longer its moving average."""
+    for parameter in trained(model):
+        parameter.add_(0.3 * torch.randn(parameter.shape))
+
+
 def unit(rows: np.ndarray) -> np.ndarray:
     """(N, D), every row at length 1."""
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
