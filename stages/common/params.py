@@ -14,14 +14,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from ruamel.yaml import YAML, YAMLError
 
-from stages.common.errors import ParamError
+from stages.common.param_file import read_yaml, validate
 
 STAGES = Path(__file__).resolve().parent.parent
 Arm = Literal["vanilla", "sepp", "duplicate", "random", "oracle"]
@@ -245,21 +243,7 @@ class AllParams(BaseModel):
 
 def load_all(path: Path) -> AllParams:
     """The whole of `path`, checked."""
-    return _validate(path, AllParams, _yaml(path))
-
-
-def check(file: Path, key: str, model: type[BaseModel], values: Any) -> Any:
-    """`values` of section `key` as a `model`; raises ParamError."""
-    return _validate(file, model, values, key)
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamError(path, "file", "is missing; `sepp preset digits` writes one") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamError(path, "file", " ".join(f"is not YAML: {error}".split())) from None
+    return validate(path, AllParams, read_yaml(path))
 
 
 def _narrow(value: Any, stage: type[StageParams], name: str) -> Any:
@@ -270,40 +254,6 @@ def _narrow(value: Any, stage: type[StageParams], name: str) -> Any:
             **{leaf: getattr(value, leaf) for leaf in declared.model_fields}
         )
     return value
-
-
-def _validate(file: Path, model: type[BaseModel], values: Any, prefix: str = "") -> Any:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first, *others = error.errors()
-        path = [str(part) for part in first["loc"] if not _is_union_tag(part)]
-        key = ".".join(([prefix] if prefix else []) + path) or "file"
-        more = f" (and {len(others)} more)" if others and not _alternatives(error) else ""
-        raise ParamError(file, key, _problem(first) + more) from None
-
-
-def _is_union_tag(part: object) -> bool:
-    return isinstance(part, str) and (part in ("int", "float", "str") or "[" in part)
-
-
-def _alternatives(error: ValidationError) -> bool:
-    """Whether all the errors are one value failing each type it might have had."""
-    places = {tuple(p for p in e["loc"] if not _is_union_tag(p)) for e in error.errors()}
-    return len(places) == 1
-
-
-def _problem(error: Any) -> str:
-    if error["type"] == "missing":
-        return "is missing; `sepp preset NAME` writes a whole file"
-    if error["type"] == "extra_forbidden":
-        return "is not a parameter; check its spelling"
-    value, message = error["input"], error["msg"]
-    if error["type"] == "value_error":  # one of ours, which names the value
-        return message.removeprefix("Value error, ")
-    if error["type"] in ("model_type", "dict_type"):
-        return f"{value!r}: should be a block of parameters; `sepp preset NAME` writes a whole file"
-    return f"{value!r}: {message[0].lower()}{message[1:]}"
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:

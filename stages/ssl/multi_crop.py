@@ -1,4 +1,5 @@
-"""Multi-crop: small crops of a row's images, beside its views (Caron et al. 2020, section 3.2)."""
+"""What methods that compare views with prototypes share (Caron et al. 2020): multi-crop, small
+crops of a row's images beside its views (section 3.2), and prototypes that stay at first."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from stages.ssl.methods import MethodParams
+from stages.ssl.methods import Method, MethodParams
 from stages.ssl.views import ExtraViews
 
 Area = Annotated[float, Field(gt=0, le=1)]
@@ -19,6 +20,7 @@ class MultiCropParams(MethodParams):
     local_size: Annotated[int, Field(ge=4)] = 96  # pixels, edge
     local_area_min: Area = 0.05  # share of the image
     local_area_max: Area = 0.14
+    freeze_epochs: Annotated[int, Field(ge=0)] = 1  # at first, in which prototypes stay
 
     @model_validator(mode="after")
     def _ordered(self) -> MultiCropParams:
@@ -29,6 +31,17 @@ class MultiCropParams(MethodParams):
             )
         return self
 
-    def crops(self) -> ExtraViews | None:
-        area = (self.local_area_min, self.local_area_max)
-        return ExtraViews(self.local_views, self.local_size, area) if self.local_views else None
+
+class MultiCrop(Method):
+    """Base of a method whose constructor makes `self.prototypes`, a module with a `weight`."""
+
+    params: MultiCropParams
+
+    def extra_views(self) -> ExtraViews | None:
+        p = self.params
+        area = (p.local_area_min, p.local_area_max)
+        return ExtraViews(p.local_views, p.local_size, area) if p.local_views else None
+
+    def after_backward(self, epoch: int) -> None:
+        if epoch < self.params.freeze_epochs:
+            self.prototypes.weight.grad = None

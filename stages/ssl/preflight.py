@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from stages.common.errors import ParamError, SeppError
-from stages.common.params import AllParams, Training, check, load_all
+from stages.common.param_file import validate
+from stages.common.params import AllParams, Training, load_all
 from stages.ssl.backbones import build_backbone
 from stages.ssl.methods import MethodParams, find_method
 
@@ -16,7 +17,7 @@ def check_trainings(file: Path) -> None:
     """Raises ParamError for a method, a backbone, its stem or input, a queue, or masking."""
     everything: AllParams = load_all(file)
     blocks = {
-        name: check(file, f"methods.{name}", find_method(name).Params, values)
+        name: validate(file, find_method(name).Params, values, f"methods.{name}")
         for name, values in everything.methods.items()
     }
     method = everything.pretrain.method

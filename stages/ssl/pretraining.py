@@ -13,7 +13,8 @@ from torch import Tensor
 
 from stages.common import artifacts, env
 from stages.common.images import ImageStore
-from stages.common.params import Training, Views, check
+from stages.common.param_file import validate
+from stages.common.params import Training, Views
 from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone
 from stages.ssl.batch_norm import sync_batch_norms
@@ -143,7 +144,8 @@ def train(
         The encoder as it is after the last step, and the history: a row per epoch.
     """
     kind = find_method(training.method)
-    params = check(Path("params.yaml"), f"methods.{training.method}", kind.Params, method_values)
+    key = f"methods.{training.method}"
+    params = validate(Path("params.yaml"), kind.Params, method_values, key)
     torch.manual_seed(seed)
     method = kind(params, lambda: build_backbone(training.backbone, training.stem))
     size = training.batch_size
@@ -157,24 +159,8 @@ def train(
         )
     module = Pretraining(method, views, batches, steps, training.epochs)
     history = fit(module, state, label, training.precision)
-    config = EncoderConfig(
-        backbone=training.backbone,
-        stem=training.stem,
-        image_size=views.image_size,
-        mean=views.mean,
-        std=views.std,
-        projection=method.projection_spec(),
-        training={
-            "method": training.method,
-            **params.model_dump(),
-            "epochs": training.epochs,
-            "batch_size": training.batch_size,
-            "rows": len(rows.anchor),
-            "steps": steps,
-            "seed": seed,
-        },
-    )
-    return export(method, config), history
+    facts = {"rows": len(rows.anchor), "steps": steps, "seed": seed}
+    return export(method, training, views, facts), history
 
 
 def record(
@@ -220,8 +206,26 @@ def total_steps(training: Training, rows: Rows) -> int:
     return training.epochs * (counted // training.batch_size)
 
 
-def export(method: Method, config: EncoderConfig) -> Encoder:
-    """The online backbone and projection, as plain modules on the CPU."""
+def export(
+    method: Method, training: Training, views: Views, facts: Mapping[str, object]
+) -> Encoder:
+    """The online backbone and projection, as plain modules on the CPU; `facts` are kept with them,
+    beside how they were trained."""
+    config = EncoderConfig(
+        backbone=training.backbone,
+        stem=training.stem,
+        image_size=views.image_size,
+        mean=views.mean,
+        std=views.std,
+        projection=method.projection_spec(),
+        training={
+            "method": training.method,
+            **method.params.model_dump(),
+            "epochs": training.epochs,
+            "batch_size": training.batch_size,
+            **facts,
+        },
+    )
     encoder = Encoder(config)
     encoder.backbone.load_state_dict(method.backbone.state_dict())
     encoder.projection.load_state_dict(method.projection.state_dict())

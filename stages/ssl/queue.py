@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from stages.common.errors import SeppError
 from stages.ssl import distributed
 
 
@@ -16,14 +15,10 @@ class Queue(nn.Module):
     Attributes:
         rows: (size, dim) unit vectors; random ones where nothing has been pushed yet.
         ids: (size,) int64, the image of each row, -1 where there is none yet.
-
-    Args:
-        name: of the parameter that `size` is, for messages.
     """
 
-    def __init__(self, size: int, dim: int, name: str) -> None:
+    def __init__(self, size: int, dim: int) -> None:
         super().__init__()
-        self.name = name
         self.rows: Tensor
         self.ids: Tensor
         self.next: Tensor
@@ -39,15 +34,12 @@ class Queue(nn.Module):
         as a clone: the backward pass comes after this.
 
         Raises:
-            SeppError: more rows than the queue has.
+            ValueError: more rows than the queue has.
         """
         rows, ids = distributed.gather(rows), distributed.gather(ids)
         size = len(self.rows)
         if len(rows) > size:
-            raise SeppError(
-                f"{self.name} {size} is below the {len(rows)} keys of one step: "
-                "make it larger, or the batch smaller"
-            )
+            raise ValueError(f"{len(rows)} keys in one step, but the queue has {size} rows")
         places = (self.next + torch.arange(len(rows), device=rows.device)) % size
         self.rows[places] = rows
         self.ids[places] = ids

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from stages.common.errors import SeppError
 from stages.ssl.batch_norm import SplitBatchNorm2d
 from stages.ssl.losses import info_nce
 from stages.ssl.methods import find_method
@@ -207,11 +206,6 @@ def test_queue_travels_in_the_state_dict():
     assert other.queue.next == model.queue.next == 4
     pairs = zip(other.key_encoder.parameters(), model.key_encoder.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
-
-
-def test_queue_below_the_keys_of_a_step_is_refused():
-    with pytest.raises(SeppError, match=r"methods\.moco\.queue 6 is below the 8 keys"):
-        new(queue=6).step(images(4, 1), images(4, 2), tiny.batch([0] * 4))
 
 
 def test_keys_are_made_in_another_order_and_put_back():

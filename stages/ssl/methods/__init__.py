@@ -34,6 +34,10 @@ class Batch(NamedTuple):
     progress: float = 0.0  # share of the training's steps that are done
     partners: Partners | None = None  # who is not to be whose negative; None: no such rule
 
+    def excluded(self, ids: Tensor, candidates: Tensor) -> Tensor | None:
+        """Which images (M,) are not to be negatives of `ids` (B,): (B, M) bool, or no such rule."""
+        return self.partners.among(ids, candidates) if self.partners else None
+
 
 class Step(NamedTuple):
     """What a method makes of one batch."""

@@ -21,10 +21,9 @@ from stages.common.params import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Group, Method, NewBackbone, Step, decayed
+from stages.ssl.methods import Batch, Group, NewBackbone, Step, decayed
 from stages.ssl.momentum import MomentumEncoder, cosine_momentum
-from stages.ssl.multi_crop import MultiCropParams
-from stages.ssl.views import ExtraViews
+from stages.ssl.multi_crop import MultiCrop, MultiCropParams
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -37,7 +36,6 @@ class DINOParams(MultiCropParams):
     warmup_temperature_epochs: Annotated[int, Field(ge=0)] = 0
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.996  # of the teacher at first; 1 at the end
     center_momentum: Annotated[float, Field(ge=0, le=1)] = 0.9
-    freeze_epochs: Annotated[int, Field(ge=0)] = 1  # at first, in which prototypes stay
     local_views: Annotated[int, Field(ge=0)] = 8  # small crops, which the student alone sees
     hidden_dim: Count = 2048
     bottleneck_dim: Count = 256
@@ -46,7 +44,7 @@ class DINOParams(MultiCropParams):
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
 
 
-class DINO(Method):
+class DINO(MultiCrop):
     """A row's weight multiplies its cross-entropies, and is its share in the centre, which is the
     mean of a sample in which the row occurs `weight` times."""
 
@@ -63,9 +61,6 @@ class DINO(Method):
     def projection_spec(self) -> HeadSpec:
         hidden, out = self.params.hidden_dim, self.params.bottleneck_dim
         return mlp(self.feature_dim, hidden, hidden, out, norm=None, activation="gelu")
-
-    def extra_views(self) -> ExtraViews | None:
-        return self.params.crops()
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """Cross-entropy of the student's views with the teacher's other views (Algorithm 1)."""
@@ -100,10 +95,6 @@ class DINO(Method):
     def groups(self) -> list[Group]:
         """Biases and batch norms are spared from weight decay, with SGD too."""
         return decayed(self.parameters(), spare_vectors=True)
-
-    def after_backward(self, epoch: int) -> None:
-        if epoch < self.params.freeze_epochs:
-            self.prototypes.weight.grad = None
 
 
 class Prototypes(nn.Module):

@@ -50,7 +50,7 @@ class FNC(Method):
     def __init__(self, params: FNCParams, new_backbone: NewBackbone) -> None:
         super().__init__(params, new_backbone)
         self.key_encoder = MomentumEncoder(self.backbone, self.projection)
-        self.queue = Queue(params.queue, params.output_dim, "methods.fnc.queue")
+        self.queue = Queue(params.queue, params.output_dim)
 
     def projection_spec(self) -> HeadSpec:
         hidden, out = self.params.hidden_dim, self.params.output_dim

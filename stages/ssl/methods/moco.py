@@ -47,7 +47,7 @@ class MoCo(Method):
         super().__init__(params, new_backbone)
         split_batch_norms(self.backbone, params.bn_splits)
         self.key_encoder = MomentumEncoder(self.backbone, self.projection)
-        self.queue = Queue(params.queue, params.output_dim, "methods.moco.queue")
+        self.queue = Queue(params.queue, params.output_dim)
 
     def projection_spec(self) -> HeadSpec:
         return mlp(self.feature_dim, self.params.hidden_dim, self.params.output_dim, norm=None)
@@ -91,5 +91,5 @@ class MoCo(Method):
         self, query: Tensor, key: Tensor, negatives: Tensor, ids: Tensor, batch: Batch
     ) -> Tensor:
         """(B,), of queries that are views of the images `ids`."""
-        excluded = batch.partners.among(ids, self.queue.ids) if batch.partners else None
+        excluded = batch.excluded(ids, self.queue.ids)
         return info_nce(query, key, negatives, self.params.temperature, excluded)

@@ -41,7 +41,7 @@ class NNCLR(Method):
         super().__init__(params, new_backbone)
         out = params.output_dim
         self.prediction = build_head(mlp(out, params.prediction_dim, out))
-        self.queue = Queue(params.queue, out, "methods.nnclr.queue")
+        self.queue = Queue(params.queue, out)
 
     def projection_spec(self) -> HeadSpec:
         hidden, out = self.params.hidden_dim, self.params.output_dim
@@ -78,7 +78,7 @@ class NNCLR(Method):
         self, neighbour: Tensor, prediction: Tensor, ids: Tensor, others: Tensor, batch: Batch
     ) -> Tensor:
         """(B,), of neighbours for views of the images `ids`, predictions being of `others`."""
-        excluded = batch.partners.among(ids, distributed.gather(others)) if batch.partners else None
+        excluded = batch.excluded(ids, distributed.gather(others))
         return neighbour_nce(neighbour, prediction, self.params.temperature, excluded)
 
 

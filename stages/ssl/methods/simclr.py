@@ -46,11 +46,9 @@ class SimCLR(Method):
         """
         views = self.projection(self.backbone(torch.cat([first, second]))).float()
         one, two = normalize(views).chunk(2)
-        excluded = None
-        if batch.partners:
-            rows = torch.cat([batch.anchor, batch.positive])
-            everyone = [distributed.gather(batch.anchor), distributed.gather(batch.positive)]
-            excluded = batch.partners.among(rows, torch.cat(everyone))
+        images = batch.anchor, batch.positive
+        everyone = torch.cat([distributed.gather(ids) for ids in images])
+        excluded = batch.excluded(torch.cat(images), everyone)
         loss = nt_xent(one, two, self.params.temperature, excluded)
         return Step((loss * batch.weight).mean(), one)
 

@@ -21,10 +21,9 @@ from stages.common.params import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Method, NewBackbone, Step
-from stages.ssl.multi_crop import MultiCropParams
+from stages.ssl.methods import Batch, NewBackbone, Step
+from stages.ssl.multi_crop import MultiCrop, MultiCropParams
 from stages.ssl.queue import Queue
-from stages.ssl.views import ExtraViews
 
 
 class SwAVParams(MultiCropParams):
@@ -34,7 +33,6 @@ class SwAVParams(MultiCropParams):
     iterations: Count = 3  # of Sinkhorn-Knopp
     queue: Annotated[int, Field(ge=0)] = 3840  # earlier rows that are clustered too; 0: none
     queue_epoch: Annotated[int, Field(ge=0)] = 15  # the first one in which they are
-    freeze_epochs: Annotated[int, Field(ge=0)] = 1  # at first, in which prototypes stay
     local_views: Annotated[int, Field(ge=0)] = 6  # small crops, which predict but have no code
     hidden_dim: Count = 2048
     output_dim: Count = 128
@@ -43,7 +41,7 @@ class SwAVParams(MultiCropParams):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
 
 
-class SwAV(Method):
+class SwAV(MultiCrop):
     """A row's weight multiplies its cross-entropies, and is its mass in Sinkhorn-Knopp, so that
     the prototypes are shared out as if the row occurred `weight` times (a queued row, once)."""
 
@@ -54,8 +52,7 @@ class SwAV(Method):
         super().__init__(params, new_backbone)
         self.prototypes = nn.Linear(params.output_dim, params.prototypes, bias=False)
         self.queues = nn.ModuleList(
-            Queue(params.queue, params.output_dim, "methods.swav.queue")
-            for _ in range(2 if params.queue else 0)
+            Queue(params.queue, params.output_dim) for _ in range(2 if params.queue else 0)
         )
 
     def projection_spec(self) -> HeadSpec:
@@ -64,9 +61,6 @@ class SwAV(Method):
     @classmethod
     def keys_per_row(cls, params: SwAVParams) -> int:
         return 1 if params.queue else 0
-
-    def extra_views(self) -> ExtraViews | None:
-        return self.params.crops()
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """Cross-entropy of all other views with the codes of the two (Eq. 1 and 2)."""
@@ -101,10 +95,6 @@ class SwAV(Method):
             queue.push(embedding, batch.positive if view else batch.anchor)
         codes = sinkhorn(everyone, mass, self.params.epsilon, self.params.iterations)
         return distributed.share(codes[: len(scores)])
-
-    def after_backward(self, epoch: int) -> None:
-        if epoch < self.params.freeze_epochs:
-            self.prototypes.weight.grad = None
 
 
 @in_float32
