@@ -4,12 +4,13 @@ BIN := $(VENV)/bin
 # FAISS=gpu installs faiss-gpu in place of faiss-cpu (never both).
 FAISS ?= cpu
 
-.PHONY: repro test lint clean help
+.PHONY: repro test lint bench clean help
 
 help:
 	@echo "make repro   install into .venv and run the pipeline on the params in params.yaml"
 	@echo "make test    the same environment with the test extras, then pytest"
 	@echo "make lint    ruff"
+	@echo "make bench   mining beside what else one would call, on this checkout's sampler"
 	@echo "make clean   remove .venv (models, data and the DVC cache stay)"
 
 repro: $(VENV)/.installed-$(FAISS)
@@ -22,6 +23,10 @@ test: $(VENV)/.test-$(FAISS)
 lint: $(VENV)/.test-$(FAISS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed-$(FAISS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	$(BIN)/python benchmarks/mine.py
 
 $(VENV)/.installed-$(FAISS): setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -8,24 +8,33 @@ threshold curve from which a person chooses sepp.min and sepp.max.
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stages.common import artifacts
 from stages.common.command import command, params_option
-from stages.common.errors import ArtifactError, SeppError
+from stages.common.errors import ArtifactError, ParamError, SeppError
 from stages.common.params import Seed, SeppMining, StageParams
 from stages.common.unit import unit_rows
-from stages.mining import Pairs, find_pairs
+from stages.mining import Pairs, join, pair_blocks
 from stages.mining.advice import advise
 from stages.mining.caps import cap_pairs
 from stages.mining.curve import threshold_curve
+from stages.mining.estimate import expected_pairs
 from stages.mining.quality import describe
+from stages.mining.recall import measure_recall
 
 logger = logging.getLogger(__name__)
+MOST = 10**9  # pairs; in a file they take about 10 bytes each, and a training reads them all
+ROW_GROUP = 2**20  # pairs that are written at a time
 
 
 @dataclass(frozen=True)
@@ -47,21 +56,33 @@ class Params(StageParams):
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """Raises SeppError if no pair is found, ArtifactError or EmbeddingError for unfit inputs."""
+    """Raises SeppError if no pair is found or far too many are to be expected, ArtifactError or
+    EmbeddingError for unfit inputs."""
     sepp = params.sepp
-    ids, x = read_embeddings(inputs.embeddings)
-    labels = read_labels(inputs, ids)
-    x = unit_rows(x, ids, inputs.embeddings)
-    # Before the pairs, since it is most needed where there are none.
-    artifacts.write_csv(outputs.curve, threshold_curve(x, labels, params.seed))
-    pairs = find_pairs(x, sepp.min, sepp.max, sepp.engine)
-    if len(pairs.anchor) == 0:
-        advice = advise(x, sepp.min, sepp.max, sepp.engine)
-        raise SeppError(f"{inputs.embeddings}: {advice} (see {outputs.curve})")
-    rng = np.random.default_rng(params.seed)
-    pairs = cap_pairs(pairs, sepp.max_per_anchor, sepp.max_pairs, rng)
-    write_pairs(outputs.pairs, pairs, ids, sepp)
-    metrics = describe(pairs, labels)
+    memory = int(sepp.memory * 2**30) // 2  # of the rows, and of all else
+    with _scratch(outputs.pairs.parent / ".mine") as scratch:
+        ids, x = read_embeddings(inputs.embeddings, memory, scratch)
+        labels = read_labels(inputs, ids)
+        # Before the pairs, since it is most needed where there are none, or too many.
+        artifacts.write_csv(outputs.curve, threshold_curve(x, labels, params.seed))
+        check_count(x, params, memory, outputs.curve)
+        found = scratch / "pairs.parquet"
+        blocks = pair_blocks(x, sepp.min, sepp.max, sepp.engine, memory, scratch)
+        if not write_pairs(found, blocks, ids, sepp):
+            advice = advise(x, sepp.min, sepp.max)
+            raise SeppError(f"{inputs.embeddings}: {advice} (see {outputs.curve})")
+        recall = None
+        if sepp.engine == "ivf":
+            recall = measure_recall(x, read_pairs(found, ids), sepp.min, sepp.max, params.seed)
+        if sepp.max_per_anchor is None and sepp.max_pairs is None:
+            os.replace(found, outputs.pairs)
+        else:
+            limits = (sepp.max_per_anchor, sepp.max_pairs, params.seed)
+            kept = cap_pairs(lambda: read_pairs(found, ids), len(ids), *limits)
+            write_pairs(outputs.pairs, _chosen(read_pairs(found, ids), kept), ids, sepp)
+    metrics = describe(read_pairs(outputs.pairs, ids), labels)
+    if recall:
+        metrics["recall"] = recall
     artifacts.write_json(outputs.metrics, metrics)
     accuracy = "unknown" if metrics["accuracy"] is None else f"{metrics['accuracy']:.2%}"
     logger.info(
@@ -70,8 +91,36 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     )
 
 
-def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(K,) int64 ids, ascending, and (K, D) float32 embeddings; no copy if in one row group."""
+def check_count(x: np.ndarray, params: Params, memory: int, curve: Path) -> None:
+    """Raises ParamError if a sample tells of more pairs than can be handled."""
+    sepp = params.sepp
+    expected = expected_pairs(x, sepp.min, sepp.max, params.seed)
+    most = MOST if sepp.max_per_anchor is None and sepp.max_pairs is None else min(MOST, memory)
+    if expected > most:
+        raise ParamError(
+            Path("params.yaml"),
+            "sepp.min",
+            f"{sepp.min}: about {expected:,.0f} pairs of {len(x):,} images lie in "
+            f"[{sepp.min}, {sepp.max}], above {most:,}; raise it, or lower embed.k (see {curve})",
+        )
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """`folder`, empty; it is gone afterwards, whatever happened, or else with the next run."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def read_embeddings(path: Path, memory: int, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) int64 ids, ascending, and (K, D) float32 unit rows.
+
+    Where the rows take more than `memory` bytes they are a memory-mapped file in `scratch`.
+    """
     file = artifacts.open_parquet(path, None, "embed")
     schema = file.schema_arrow
     kind = schema.field("embedding").type if "embedding" in schema.names else pa.null()
@@ -81,23 +130,21 @@ def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray]:
     ids = file.read(columns=["id"]).column("id").to_numpy()
     if (np.diff(ids) <= 0).any():
         raise ArtifactError(path, "does not have ascending ids", "embed")
-    chunks = (
-        chunk
-        for group in range(file.num_row_groups)
-        for chunk in file.read_row_group(group, columns=["embedding"]).column("embedding").chunks
-    )
-    x, start = None, 0
-    for chunk in chunks:
-        values = chunk.flatten()
-        if values.null_count or len(values) < len(chunk) * dim:
+    shape = (len(ids), dim)
+    if 4 * len(ids) * dim > memory:
+        logger.info("%s: does not fit in sepp.memory, so it is read from the disk", path)
+        x = np.lib.format.open_memmap(scratch / "rows.npy", "w+", np.float32, shape)
+    else:
+        x = np.empty(shape, np.float32)
+    start = 0
+    for batch in file.iter_batches(batch_size=2**14, columns=["embedding"]):
+        values = batch.column("embedding").flatten()
+        if values.null_count or len(values) < len(batch) * dim:
             raise ArtifactError(path, "has empty embeddings", "embed")
-        rows = values.to_numpy().reshape(-1, dim)  # (B, D)
-        if len(rows) == len(ids):
-            return ids, rows
-        x = np.empty((len(ids), dim), np.float32) if x is None else x
-        x[start : start + len(rows)] = rows
-        start += len(rows)
-    return ids, np.empty((0, dim), np.float32) if x is None else x
+        stop = start + len(batch)
+        x[start:stop] = unit_rows(values.to_numpy().reshape(-1, dim), ids[start:stop], path)
+        start = stop
+    return ids, x
 
 
 def read_labels(inputs: Inputs, ids: np.ndarray) -> np.ndarray:
@@ -110,12 +157,40 @@ def read_labels(inputs: Inputs, ids: np.ndarray) -> np.ndarray:
     return labels[ids]
 
 
-def write_pairs(path: Path, pairs: Pairs, ids: np.ndarray, sepp: SeppMining) -> None:
-    """`pairs` are of rows; the file's are of image ids, in the same order as ids ascend."""
-    columns = [ids[pairs.anchor], ids[pairs.positive], pairs.similarity]
-    table = pa.table(columns, schema=artifacts.PAIRS)
-    about = {"min": sepp.min, "max": sepp.max, "engine": sepp.engine}
-    artifacts.write_parquet(path, table, artifacts.PAIRS, about)
+def write_pairs(path: Path, blocks: Iterator[Pairs], ids: np.ndarray, sepp: SeppMining) -> int:
+    """Write pairs of rows, as pairs of image ids, in the same order as ids ascend; their count."""
+    about = {"min": sepp.min, "max": sepp.max}
+    held: list[Pairs] = []
+    count = 0
+    with artifacts.parquet_writer(path, artifacts.PAIRS, about) as writer:
+
+        def flush() -> None:
+            pairs = join(held)
+            columns = [ids[pairs.anchor], ids[pairs.positive], pairs.similarity]
+            writer.write_table(pa.table(columns, schema=writer.schema), row_group_size=ROW_GROUP)
+            held.clear()
+
+        for block in blocks:
+            held.append(block)
+            count += len(block.anchor)
+            if sum(len(pairs.anchor) for pairs in held) >= ROW_GROUP:
+                flush()
+        flush()
+    return count
+
+
+def read_pairs(path: Path, ids: np.ndarray) -> Iterator[Pairs]:
+    """The pairs of rows that `write_pairs` wrote, in blocks."""
+    for batch in pq.ParquetFile(path).iter_batches(ROW_GROUP):
+        anchor, positive, similarity = (column.to_numpy() for column in batch.columns)
+        yield Pairs(np.searchsorted(ids, anchor), np.searchsorted(ids, positive), similarity)
+
+
+def _chosen(blocks: Iterator[Pairs], kept: np.ndarray) -> Iterator[Pairs]:
+    start = 0
+    for block in blocks:
+        yield block.take(kept[start : start + len(block.anchor)])
+        start += len(block.anchor)
 
 
 @command

@@ -16,9 +16,9 @@ import pytest
 
 from stages import mine
 from stages.common import artifacts
-from stages.common.errors import ArtifactError, EmbeddingError, SeppError
+from stages.common.errors import ArtifactError, EmbeddingError, ParamError, SeppError
 from stages.common.params import SeppMining
-from stages.mining import find_pairs
+from stages.mining import find_pairs, pair_blocks
 
 IMAGES, DIM = 60, 8
 
@@ -49,7 +49,7 @@ def write_embeddings(path: Path, ids: np.ndarray, x: np.ndarray, group: int = 10
 
 
 def params(lo: float = 0.9, hi: float = 0.999, seed: int = 0, **caps: int) -> mine.Params:
-    leaves = {"engine": "faiss", "max_per_anchor": None, "max_pairs": None, **caps}
+    leaves = {"engine": "auto", "memory": 1.0, "max_per_anchor": None, "max_pairs": None, **caps}
     return mine.Params(seed=seed, sepp=SeppMining(min=lo, max=hi, **leaves))
 
 
@@ -97,13 +97,54 @@ def test_end_to_end(case):
     np.testing.assert_array_equal(table["anchor"], case.ids[expected.anchor])
     np.testing.assert_array_equal(table["positive"], case.ids[expected.positive])
     np.testing.assert_array_equal(table["similarity"], expected.similarity)
-    assert artifacts.metadata(table) == {"min": 0.9, "max": 0.999, "engine": "faiss"}
+    assert artifacts.metadata(table) == {"min": 0.9, "max": 0.999}
     anchor, positive = case.labels[table["anchor"]], case.labels[table["positive"]]
     assert metrics["count"] == len(table) > 10
     assert metrics["accuracy"] == pytest.approx((anchor == positive).mean(), abs=1e-6)
     assert metrics["images"] == IMAGES / 2
     assert list(curve[0]) == ["similarity", "pairs", "accuracy"]
     assert sum(int(row["pairs"]) for row in curve) == len(find_pairs(case.x, 0.8, 1).anchor)
+
+
+def test_recall_of_an_approximate_engine(case):
+    assert case.run(engine="ivf")[1]["recall"]["rows"] == IMAGES / 2
+    assert "recall" not in case.run(engine="pruned")[1]
+
+
+def test_an_interrupted_run_leaves_what_was_there(case, monkeypatch):
+    """Ctrl-C while pairs are being written."""
+    case.run()
+    before = {f: f.read_bytes() for f in case.outputs.pairs.parent.rglob("*") if f.is_file()}
+
+    def interrupted(*args):
+        yield next(pair_blocks(*args))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mine, "pair_blocks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        case.run(lo=0.8)
+    after = {f: f.read_bytes() for f in case.outputs.pairs.parent.rglob("*") if f.is_file()}
+    curve = case.outputs.curve  # made before the pairs, and the same for every interval
+    assert {**after, curve: b""} == {**before, curve: b""}
+
+
+def test_what_a_killed_run_left_is_cleared(case):
+    left = case.outputs.pairs.parent / ".mine" / "rows.npy"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    case.run()
+    assert not left.parent.exists()
+
+
+def test_far_too_many_pairs_are_told_before_they_are_found(case, monkeypatch):
+    monkeypatch.setattr(mine, "MOST", 100)
+    message = (
+        r"sepp\.min: 0\.0: about \d+ pairs of 30 images lie in \[0\.0, 1\.0\], above 100; raise"
+    )
+    with pytest.raises(ParamError, match=message):
+        case.run(0.0, 1.0)
+    assert not case.outputs.pairs.exists()
+    assert case.outputs.curve.exists()
 
 
 def test_byte_for_byte(case):
@@ -127,7 +168,7 @@ def test_caps(case, limit, caplog):
     ends = np.concatenate([table["anchor"], table["positive"]])
     assert np.unique(ends, return_counts=True)[1].max() <= limit
     assert metrics["count"] == len(table) == 5
-    assert [text.split()[0] for text in caplog.messages[:2]] == [
+    assert [text.split()[0] for text in caplog.messages[1:3]] == [
         "sepp.max_per_anchor",
         "sepp.max_pairs",
     ]
@@ -206,7 +247,7 @@ import sys
 from pathlib import Path
 from stages import mine
 from stages.common.params import SeppMining
-sepp = SeppMining(min=0.9, max=1.0, engine="faiss", max_per_anchor=1, max_pairs=9)
+sepp = SeppMining(min=0.9, max=1.0, engine="auto", memory=1.0, max_per_anchor=1, max_pairs=9)
 folder = Path({json.dumps(str(case.folder))})
 inputs = mine.Inputs(folder / "manifest.parquet", folder / "embeddings.parquet")
 outputs = mine.Outputs(folder / "a", folder / "b", folder / "c")

@@ -154,9 +154,15 @@ class SeppMining(Section):
 
     min: Cosine  # lowest and highest cosine similarity of a pair, both inclusive
     max: Cosine
-    engine: Literal["faiss"]
+    engine: str  # auto, or a file of stages/mining/engines: all exact but ivf
+    memory: Annotated[float, Field(gt=0)]  # GiB that mining may take, whatever the number of images
     max_per_anchor: Count | None  # keep at most so many pairs of an image
     max_pairs: Count | None  # keep at most so many pairs
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, engine: str) -> str:
+        return _choice("engine", ["auto", *plugins("mining/engines")], engine)
 
     @model_validator(mode="after")
     def _order(self) -> SeppMining:

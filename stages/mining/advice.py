@@ -13,7 +13,7 @@ BLOCK = 2**22  # similarities in work at a time, 16 MiB
 EDGE = 1e-6  # a float32 may be on the wrong side of the decimal that it stands for
 
 
-def advise(x: np.ndarray, lo: float, hi: float, engine: str = "faiss") -> str:
+def advise(x: np.ndarray, lo: float, hi: float, engine: str = "auto") -> str:
     """One line on why no two of the unit rows x (N, D) have a similarity in [lo, hi].
 
     It gives the highest similarity over all pairs, and the nearest round `sepp.min`, or `sepp.max`

@@ -3,45 +3,55 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from stages.mining import Pairs
 
 
-def describe(pairs: Pairs, labels: np.ndarray) -> dict[str, object]:
-    """Metrics of pairs of rows, at least one; `labels` (K,) are those of all rows, -1 = none.
+def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
+    """Metrics of pairs of rows, at least one, in blocks; `labels` (K,) are those of all rows, -1 =
+    none.
 
     count; accuracy: share with equal labels, among pairs where both are known; anchors_covered:
     distinct images in any pair; pairs_per_anchor: mean over these; images: K; similarity_mean;
     class_balance: entropy of the anchors' labels over log(number of classes), so 1 if all classes
     have as many anchors. What needs labels is None where there are none, and ``note`` says why.
     """
-    count = len(pairs.anchor)
-    covered = len(np.unique(np.concatenate([pairs.anchor, pairs.positive])))
+    count = known = right = 0
+    total = 0.0
+    covered = np.zeros(len(labels), bool)
+    classes = np.unique(labels[labels >= 0])
+    anchors = np.zeros(len(classes), np.int64)  # pairs whose anchor is of each class
+    for pairs in blocks:
+        count += len(pairs.anchor)
+        total += float(pairs.similarity.sum(dtype=np.float64))
+        covered[pairs.anchor] = covered[pairs.positive] = True
+        anchor, positive = labels[pairs.anchor], labels[pairs.positive]
+        both = (anchor >= 0) & (positive >= 0)
+        known += int(np.count_nonzero(both))
+        right += int(np.count_nonzero((anchor == positive) & both))
+        places = np.searchsorted(classes, anchor[anchor >= 0])
+        anchors += np.bincount(places, minlength=len(classes))
+    images = int(np.count_nonzero(covered))
     metrics: dict[str, object] = {
         "count": count,
-        "accuracy": None,
-        "anchors_covered": covered,
-        "pairs_per_anchor": round(2 * count / covered, 6),
+        "accuracy": round(right / known, 6) if known else None,
+        "anchors_covered": images,
+        "pairs_per_anchor": round(2 * count / images, 6),
         "images": len(labels),
-        "similarity_mean": round(float(pairs.similarity.mean(dtype=np.float64)), 6),
+        "similarity_mean": round(total / count, 6),
         "class_balance": None,
     }
-    anchor, positive = labels[pairs.anchor], labels[pairs.positive]
-    known = (anchor >= 0) & (positive >= 0)
-    if known.any():
-        metrics["accuracy"] = round(float((anchor == positive)[known].mean()), 6)
-    if not known.all():
+    if known < count:
         metrics["note"] = (
-            f"accuracy is over the {known.sum():,} of {count:,} pairs whose images both have labels"
-            if known.any()
+            f"accuracy is over the {known:,} of {count:,} pairs whose images both have labels"
+            if known
             else "no accuracy: the images of the pairs have no labels"
         )
-    classes = np.unique(labels[labels >= 0])
-    counts = [int((anchor == label).sum()) for label in classes]
-    if sum(counts) and len(classes) > 1:
-        metrics["class_balance"] = round(_entropy(counts) / math.log(len(classes)), 6)
+    if anchors.sum() and len(classes) > 1:
+        metrics["class_balance"] = round(_entropy(anchors.tolist()) / math.log(len(classes)), 6)
     return metrics
 
 

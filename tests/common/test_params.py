@@ -35,7 +35,8 @@ def test_a_stage_sees_its_leaves_alone(tmp_path):
         "sepp": {
             "min": 0.97,
             "max": 0.99,
-            "engine": "faiss",
+            "engine": "auto",
+            "memory": 2.0,
             "max_per_anchor": None,
             "max_pairs": None,
         },

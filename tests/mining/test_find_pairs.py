@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import EmbeddingError, SeppError
-from stages.common.progress import Progress
 from stages.common.unit import unit_rows
-from stages.mining import ENGINES, faiss_engine, find_pairs
+from stages.mining import find_pairs
+from stages.mining.engines import ENGINES, faiss, pruned
 from stages.mining.rows import error_bound, similarity
 
 TOLERANCE = 1e-6  # how near to a bound a pair may go either way
@@ -21,8 +21,14 @@ def brute_force(embeddings: np.ndarray) -> np.ndarray:
     return x @ x.T
 
 
+EXACT = ["faiss", "pruned"]
+
+
 def check(embeddings: np.ndarray, lo: float, hi: float) -> None:
-    pairs = find_pairs(embeddings, lo, hi)
+    found = [find_pairs(embeddings, lo, hi, engine) for engine in EXACT]
+    for column, *others in zip(*found, strict=True):  # to the bit, whichever engine
+        assert all(other.tobytes() == column.tobytes() for other in others)
+    pairs = found[0]
     assert [c.dtype for c in pairs] == [np.int64, np.int64, np.float32]
     rows = list(zip(pairs.anchor.tolist(), pairs.positive.tolist(), strict=True))
     assert rows == sorted(set(rows))
@@ -110,7 +116,11 @@ def test_smallest_norms():
 def test_many_blocks(monkeypatch):
     x = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
     whole = find_pairs(x, 0.5, 0.9)
-    monkeypatch.setattr(faiss_engine, "MOST", 7)
+    monkeypatch.setattr(faiss, "HIGH", 7)
+    monkeypatch.setattr(faiss, "HIT", 2**30)  # so that all searches are small
+    monkeypatch.setattr(pruned, "TILES", dict.fromkeys(("cpu", "cuda"), pruned.Tile(128, 64)))
+    monkeypatch.setattr(pruned, "TASK", 2)
+    monkeypatch.setattr("stages.mining.PART", 100)
     monkeypatch.setattr("stages.mining.rows.BLOCK", 40)
     for one, other in zip(whole, find_pairs(x, 0.5, 0.9), strict=True):
         assert one.tobytes() == other.tobytes()
@@ -118,17 +128,28 @@ def test_many_blocks(monkeypatch):
 
 
 def test_result_does_not_depend_on_the_engine(monkeypatch):
-    """An engine may propose too much, in both orders, more than once, in any order."""
+    """An engine may propose too much, more than once, and in any order within a block."""
 
-    def everything(x, lo, hi, progress: Progress):
-        i, j = np.indices((len(x), len(x))).reshape(2, -1)
+    def everything(x, lo, hi, means):
+        i, j = np.triu_indices(len(x), 1)
         for _ in range(2):
-            yield i[::-1], j[::-1]
+            yield 0, i[::-1], j[::-1]
 
     monkeypatch.setitem(ENGINES, "everything", everything)
     x = np.random.default_rng(1).standard_normal((60, 16)).astype(np.float32)
     for one, other in zip(find_pairs(x, 0, 0.6), find_pairs(x, 0, 0.6, "everything"), strict=True):
         assert one.tobytes() == other.tobytes()
+
+
+def test_torch_is_left_as_it_was():
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        find_pairs(np.random.default_rng(6).standard_normal((50, 4)).astype("f4"), 0, 1, "pruned")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_unit_rows_are_left_alone_and_the_input_never_changes():
@@ -167,11 +188,50 @@ def test_impossible_interval(lo, hi):
 
 
 def test_unknown_engine():
-    with pytest.raises(SeppError, match="no engine 'annoy'; there are faiss"):
+    with pytest.raises(SeppError, match="no engine 'annoy'; there are auto, faiss, pruned"):
         find_pairs(np.eye(2, dtype=np.float32), 0, 1, "annoy")
+
+
+@pytest.mark.parametrize("engine", EXACT)
+def test_memory_may_be_short(engine):
+    """Sketches get shorter, and searches smaller; the pairs stay."""
+    x = np.random.default_rng(4).standard_normal((2000, 64)).astype(np.float32)
+    x[1000:] = x[:1000] + 0.05 * x[1000:]
+    for one, other in zip(
+        find_pairs(x, 0.9, 1, engine, 2000 * 8), find_pairs(x, 0.9, 1, engine), strict=True
+    ):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_faiss_on_a_gpu_asks_the_cpu_where_neighbours_overflow(monkeypatch):
+    """A flat index on the CPU stands for the GPU's, and gives 4 neighbours at most."""
+    library = pytest.importorskip("faiss")
+
+    def flat(_, x):
+        index = library.IndexFlatIP(x.shape[1])
+        index.add(x)
+        return index
+
+    rng = np.random.default_rng(5)
+    x = np.repeat(rng.standard_normal((60, 8)), rng.integers(1, 12, 60), axis=0).astype("f4")
+    x += 0.05 * rng.standard_normal(x.shape, "f4")
+    whole = find_pairs(x, 0.9, 0.999, "pruned")
+    monkeypatch.setattr(library, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "_gpu_index", flat)
+    monkeypatch.setattr(faiss, "NEIGHBOURS", 4)
+    monkeypatch.setattr(faiss, "HIGH", 50)
+    monkeypatch.setattr(faiss, "FEW", 3)
+    for one, other in zip(whole, find_pairs(x, 0.9, 0.999, "faiss"), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_missing_ray(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(SeppError, match=r'Ray is not installed; run `pip install -e "\.\[ray\]"`'):
+        find_pairs(np.eye(2, dtype=np.float32), 0, 1, "ray")
 
 
 def test_missing_faiss(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(SeppError, match=r"pip install faiss-cpu.*never have both"):
-        find_pairs(np.eye(2, dtype=np.float32), 0, 1)
+        find_pairs(np.eye(2, dtype=np.float32), 0, 1, "faiss")

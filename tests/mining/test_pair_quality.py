@@ -10,7 +10,7 @@ PAIRS = Pairs(
 
 
 def test_solved_by_hand():
-    metrics = describe(PAIRS, np.array([7, 7, 3, 3, 3, 7, 7]))
+    metrics = describe([PAIRS], np.array([7, 7, 3, 3, 3, 7, 7]))
     assert metrics == {
         "count": 4,
         "accuracy": 0.5,  # (0, 1) and (2, 3)
@@ -22,22 +22,28 @@ def test_solved_by_hand():
     }
 
 
+def test_blocks_add_up():
+    labels = np.array([7, 7, 3, -1, 3, 7, 7])
+    blocks = [PAIRS.take(slice(start, start + 1)) for start in range(4)]
+    assert describe(blocks, labels) == describe([PAIRS], labels)
+
+
 def test_one_sided_balance():
-    assert describe(PAIRS, np.array([1, 1, 1, 0, 1, 1]))["class_balance"] == 0
+    assert describe([PAIRS], np.array([1, 1, 1, 0, 1, 1]))["class_balance"] == 0
 
 
 def test_no_labels():
-    metrics = describe(PAIRS, np.full(6, -1))
+    metrics = describe([PAIRS], np.full(6, -1))
     assert metrics["accuracy"] is metrics["class_balance"] is None
     assert "no labels" in metrics["note"]
 
 
 def test_some_labels():
-    metrics = describe(PAIRS, np.array([1, 1, 0, -1, -1, -1]))
+    metrics = describe([PAIRS], np.array([1, 1, 0, -1, -1, -1]))
     assert metrics["accuracy"] == 0.5
     assert "2 of 4 pairs" in metrics["note"]
 
 
 def test_many_classes():
-    metrics = describe(PAIRS, np.arange(200))
+    metrics = describe([PAIRS], np.arange(200))
     assert 0 < metrics["class_balance"] < 1

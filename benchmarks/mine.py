@@ -1,0 +1,255 @@
+"""How long mining takes, and how much memory, beside what else one would call.
+
+    python benchmarks/mine.py                     # on the images and the sampler of this checkout
+    python benchmarks/mine.py --model models/sampler --model models/vanilla-0 --rows 30000
+
+Every contender runs in a process of its own on the same rows, one after the other, so that peaks of
+memory do not mix and ratios are of one machine in one run. Prints Markdown. Without a sampler only
+rows with a made spectrum are joined.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+
+LO, HI = 0.97, 0.99
+TOLERANCE = 1e-6  # how near to a bound float32 may get a pair wrong
+Found = tuple[np.ndarray, np.ndarray]  # row numbers i < j of the pairs
+
+
+def ours(engine: str) -> Callable[[np.ndarray], Found]:
+    def run(x: np.ndarray) -> Found:
+        from stages.mining import find_pairs
+
+        pairs = find_pairs(x, LO, HI, engine)
+        return pairs.anchor, pairs.positive
+
+    return run
+
+
+def faiss_flat(x: np.ndarray) -> Found:
+    """As a user would call it: every row searched among all."""
+    import faiss
+
+    index = faiss.IndexFlatIP(x.shape[1])
+    index.add(x)
+    limits, values, j = index.range_search(x, LO)
+    i = np.repeat(np.arange(len(x)), np.diff(limits.astype(np.int64)))
+    keep = (i < j) & (values <= HI)
+    return i[keep], j[keep]
+
+
+def algorithm_1(x: np.ndarray) -> Found:
+    """The paper's listing: all similarities at once, then the mask."""
+    import torch
+
+    rows = torch.from_numpy(x)
+    similarity = torch.mm(rows, rows.T)
+    i, j = ((similarity >= LO) & (similarity <= HI)).nonzero(as_tuple=True)
+    keep = i < j
+    return i[keep].numpy(), j[keep].numpy()
+
+
+def radius_neighbors(x: np.ndarray) -> Found:
+    """scikit-learn; the radius is that of the lower bound on the unit sphere."""
+    from sklearn.neighbors import NearestNeighbors
+
+    index = NearestNeighbors(radius=np.sqrt(2 - 2 * LO), algorithm="brute", n_jobs=-1).fit(x)
+    distances, found = index.radius_neighbors(x)
+    i = np.repeat(np.arange(len(x)), [len(f) for f in found])
+    j, distance = np.concatenate(found), np.concatenate(distances)
+    keep = (i < j) & (1 - np.square(distance) / 2 <= HI)
+    return i[keep], j[keep]
+
+
+def paraphrase_mining(x: np.ndarray) -> Found:
+    """sentence-transformers, which takes the nearest 100 of each row."""
+    import torch
+    from sentence_transformers.util import paraphrase_mining_embeddings
+
+    found = paraphrase_mining_embeddings(
+        torch.from_numpy(x), top_k=min(100, len(x) - 1), max_pairs=10**9
+    )
+    kept = [(min(i, j), max(i, j)) for value, i, j in found if LO <= value <= HI]
+    pairs = np.array(kept, np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+CONTENDERS: dict[str, Callable[[np.ndarray], Found]] = {
+    "pruned (ours)": ours("pruned"),
+    "faiss (ours)": ours("faiss"),
+    "FAISS flat": faiss_flat,
+    "Algorithm 1 as printed": algorithm_1,
+    "sklearn radius_neighbors": radius_neighbors,
+    "sentence-transformers": paraphrase_mining,
+}
+MOST = {"Algorithm 1 as printed": 30_000, "sklearn radius_neighbors": 30_000}  # rows: N^2 numbers
+MOST["sentence-transformers"] = 10_000  # a loop in Python over all neighbours
+
+
+def spectrum(rows: int, dim: int) -> np.ndarray:
+    """Unit rows whose k-th principal variance falls as 1 / k, with one near copy of every tenth."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, dim), np.float32) / np.sqrt(np.arange(1, dim + 1, dtype="f4"))
+    copied = np.arange(0, rows - 1, 10)
+    noise = 0.2 * np.linalg.norm(x[copied], axis=1, keepdims=True) / np.sqrt(dim)
+    x[copied + 1] = x[copied] + noise * rng.standard_normal((len(copied), dim), np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def embedded(model: Path, layer: str, rows: int) -> np.ndarray:
+    """Unit rows of this checkout's training images, then of random views of them."""
+    import torch
+
+    from stages.common.images import ImageStore
+    from stages.common.params import load_all
+    from stages.ssl.encoder import Encoder
+    from stages.ssl.inference import encode
+    from stages.ssl.views import RandomViews
+
+    store = ImageStore(Path("data/manifest.parquet"), Path("data/images.npy"))
+    encoder, ids = Encoder.load(model), store.select("train")[:rows]
+    parts = [features for _, features in encode(encoder, store, ids, layer, 500, "plain images")]
+    views = RandomViews(load_all(Path("params.yaml")).views)
+    images = torch.from_numpy(np.array(store.packed)).permute(0, 3, 1, 2)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        for start in range(len(ids), rows, 500):
+            some = ids[np.arange(start, min(start + 500, rows)) % len(ids)]
+            parts.append(encoder(views(images[some]), layer).numpy())
+    x = np.concatenate(parts).astype(np.float64)
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def measure(name: str, rows: Path) -> dict:
+    """One contender in a process of its own: seconds, peak MiB of the process, its pairs."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "found.npz"
+        command = [sys.executable, __file__, "--contender", name, str(rows), str(out)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            return {"failed": (done.stderr.strip().splitlines() or ["killed"])[-1]}
+        with np.load(out) as found:
+            i, j = found.values()
+        return {**json.loads(done.stdout.splitlines()[-1]), "pairs": np.unique(i * 2**32 + j)}
+
+
+def contend(name: str, rows: Path, out: Path) -> None:
+    """The best of at most three runs."""
+    x = np.load(rows)
+    CONTENDERS[name](x[:256])  # what is loaded and compiled once is not what mining costs
+    spent: list[float] = []
+    while len(spent) < 3 and sum(spent) < 20:
+        began = time.perf_counter()
+        i, j = CONTENDERS[name](x)
+        spent.append(time.perf_counter() - began)
+    np.savez(out, i=i.astype(np.int64), j=j.astype(np.int64))
+    print(json.dumps({"seconds": min(spent), "peak": peak_mib()}))
+
+
+def peak_mib() -> float:
+    """Of this process. What getrusage tells is at least what the parent process had."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def difference(x: np.ndarray, one: np.ndarray, other: np.ndarray) -> str:
+    """Of two sets of pairs; float32 may go either way at a bound."""
+    differ = np.setxor1d(one, other)
+    a, b = x[differ >> 32].astype(np.float64), x[differ & (2**32 - 1)].astype(np.float64)
+    cosine = (a * b).sum(1)
+    wrong = np.minimum(abs(cosine - LO), abs(cosine - HI)) > TOLERANCE
+    if wrong.any():
+        return f"{wrong.sum():,} others"
+    return f"same but {len(differ)} at a bound" if len(differ) else "same"
+
+
+def product_rate() -> float:
+    """float32 operations a second of a plain matrix product, the best of three."""
+    x = np.ones((4096, 1024), np.float32)
+    spent = []
+    for _ in range(4):
+        began = time.perf_counter()
+        x @ x.T
+        spent.append(time.perf_counter() - began)
+    return 2 * len(x) ** 2 * x.shape[1] / min(spent)
+
+
+def compare(label: str, x: np.ndarray, rate: float) -> Iterator[str]:
+    """Lines of the table for one set of rows."""
+    rows, dim = x.shape
+    limit = rows * rows / 2 * 2 * dim / rate
+    head = f"{label}, {rows:,} x {dim}"
+    yield f"| {head} | *symmetric product alone* | {limit:.2f} | | | | |"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        np.save(path, x)
+        results = {
+            name: measure(name, path) for name in CONTENDERS if rows <= MOST.get(name, 10**9)
+        }
+    flat, own = results["FAISS flat"], results["pruned (ours)"]
+    for name, result in results.items():
+        if "failed" in result:
+            yield f"| {head} | {name} | {result['failed'][:60]} | | | | |"
+            continue
+        ratio = flat["seconds"] / result["seconds"]
+        yield (
+            f"| {head} | {name} | {result['seconds']:.2f} | {ratio:.1f}x "
+            f"| {result['seconds'] / limit:.2f}x | {result['peak']:,.0f} "
+            f"| {len(result['pairs']):,}, {difference(x, own['pairs'], result['pairs'])} |"
+        )
+
+
+@click.command()
+@click.option("--model", "models", type=Path, multiple=True, help="default: models/sampler")
+@click.option("--rows", multiple=True, type=int, default=(10_000, 30_000, 128_000))
+@click.option(
+    "--dim", "dims", multiple=True, type=int, default=(128, 256, 512), help="of made rows"
+)
+@click.option("--contender", hidden=True, nargs=3)
+def main(
+    models: tuple[Path, ...], rows: tuple[int, ...], dims: tuple[int, ...], contender: tuple
+) -> None:
+    """Print a table of seconds, memory and pairs."""
+    if contender:
+        contend(contender[0], Path(contender[1]), Path(contender[2]))
+        return
+    if not models and Path("models/sampler/config.json").exists():
+        models = (Path("models/sampler"),)
+    rate = product_rate()
+    print(f"{cpu()}, {os.cpu_count()} cores, {rate / 1e9:.0f} GFLOP/s in float32; [{LO}, {HI}]\n")
+    print("| rows | contender | seconds | against FAISS flat | of the product | peak MiB | pairs |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
+    sets: list[tuple[str, Callable[[int], np.ndarray]]] = [
+        (f"{model.name} {layer}", partial(embedded, model, layer))
+        for model in models
+        for layer in ("projection", "backbone")
+    ]
+    sets += [("spectrum 1/k", partial(spectrum, dim=dim)) for dim in dims]
+    for label, make in sets:
+        whole = make(max(rows))
+        for count in rows:
+            for line in compare(label, whole[:count], rate):
+                print(line, flush=True)
+
+
+def cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if "model name" in line]
+    return names[0].split(":")[1].strip() if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
