@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from stages.common import artifacts
 from stages.common.command import command, params_option
@@ -108,12 +109,17 @@ def check_count(x: np.ndarray, params: Params, memory: int, curve: Path) -> None
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """`folder`, empty; it is gone afterwards, whatever happened, or else with the next run."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+        with FileLock(f"{folder}.lock", timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)  # a file still mapped may resist on NFS
+    except Timeout:
+        raise SeppError(f"{folder}: another mine runs here: wait for its end") from None
 
 
 def read_embeddings(path: Path, memory: int, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -160,22 +166,22 @@ def read_labels(inputs: Inputs, ids: np.ndarray) -> np.ndarray:
 def write_pairs(path: Path, blocks: Iterator[Pairs], ids: np.ndarray, sepp: SeppMining) -> int:
     """Write pairs of rows, as pairs of image ids, in the same order as ids ascend; their count."""
     about = {"min": sepp.min, "max": sepp.max}
-    held: list[Pairs] = []
-    count = 0
+    held, count = join([]), 0
     with artifacts.parquet_writer(path, artifacts.PAIRS, about) as writer:
 
-        def flush() -> None:
-            pairs = join(held)
+        def write(pairs: Pairs) -> None:
             columns = [ids[pairs.anchor], ids[pairs.positive], pairs.similarity]
-            writer.write_table(pa.table(columns, schema=writer.schema), row_group_size=ROW_GROUP)
-            held.clear()
+            writer.write_table(pa.table(columns, schema=writer.schema))
 
         for block in blocks:
-            held.append(block)
+            held = join([held, block])
             count += len(block.anchor)
-            if sum(len(pairs.anchor) for pairs in held) >= ROW_GROUP:
-                flush()
-        flush()
+            # Whole row groups, so that the file does not depend on how the blocks were cut.
+            while len(held.anchor) >= ROW_GROUP:
+                write(held.take(slice(ROW_GROUP)))
+                held = held.take(slice(ROW_GROUP, None))
+        if len(held.anchor) or not count:
+            write(held)
     return count
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from stages import mine
 from stages.common import artifacts
@@ -134,6 +135,28 @@ def test_what_a_killed_run_left_is_cleared(case):
     left.write_bytes(b"half")
     case.run()
     assert not left.parent.exists()
+
+
+def test_one_at_a_time(case):
+    case.run()
+    lock = FileLock(f"{case.outputs.pairs.parent / '.mine'}.lock")
+    with lock, pytest.raises(SeppError, match="another mine runs here"):
+        case.run()
+
+
+def test_the_file_does_not_depend_on_the_engine(case, monkeypatch):
+    """Row groups too, however an engine cuts its blocks."""
+    monkeypatch.setattr(mine, "ROW_GROUP", 7)
+    monkeypatch.setattr("stages.mining.engines.faiss.HIGH", 3)
+    files = []
+    for engine in ("faiss", "pruned"):
+        case.run(engine=engine)
+        files.append(case.outputs.pairs.read_bytes())
+    assert files[0] == files[1]
+    groups = pq.ParquetFile(case.outputs.pairs).metadata
+    sizes = [groups.row_group(k).num_rows for k in range(groups.num_row_groups)]
+    assert len(sizes) > 2
+    assert set(sizes[:-1]) == {7}
 
 
 def test_far_too_many_pairs_are_told_before_they_are_found(case, monkeypatch):

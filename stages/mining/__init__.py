@@ -35,8 +35,8 @@ class Pairs(NamedTuple):
     positive: np.ndarray  # (M,) int64
     similarity: np.ndarray  # (M,) float32, in [-1, 1]
 
-    def take(self, which: np.ndarray) -> Pairs:
-        """The pairs at positions, or under a mask, `which`."""
+    def take(self, which: np.ndarray | slice) -> Pairs:
+        """The pairs at positions, in a slice, or under a mask, `which`."""
         return Pairs(*(column[which] for column in self))
 
 

@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from stages.common.progress import Progress
-from stages.mining import find_pairs
+from stages.mining import pair_blocks
+from stages.mining.estimate import expected_pairs
 
+MANY = 10**6  # pairs, which are no longer counted
 BLOCK = 2**22  # similarities in work at a time, 16 MiB
 EDGE = 1e-6  # a float32 may be on the wrong side of the decimal that it stands for
 
@@ -41,7 +43,10 @@ def _first(x: np.ndarray, key: str, step: int, engine: str, lo: float, hi: float
         low, high = (lo, tried / 1000) if key == "max" else (tried / 100, hi)
         if low > high:
             continue
-        count = len(find_pairs(x, low, high, engine).anchor)
+        about = expected_pairs(x, low, high, seed=0)
+        if about > MANY:
+            return f"sepp.{key}={high if key == 'max' else low} would give about {about:,.0f} pairs"
+        count = sum(len(pairs.anchor) for pairs in pair_blocks(x, low, high, engine))
         if count:
             value = high if key == "max" else low
             return f"sepp.{key}={value} would give {count:,} pair{'s' * (count > 1)}"

@@ -49,3 +49,9 @@ def test_suggestions_hold(seed):
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_images(n):
     assert "raise embed.k" in advise(np.ones((n, 1), np.float32), 0.5, 1)
+
+
+def test_very_many_pairs_are_not_counted(at_cosines, monkeypatch):
+    monkeypatch.setattr("stages.mining.advice.MANY", 2)
+    x = at_cosines(1.0, 1.0)
+    assert "sepp.max=1.0 would give about 3 pairs" in advise(x, 0.97, 0.99)

@@ -143,13 +143,16 @@ def test_result_does_not_depend_on_the_engine(monkeypatch):
 
 def test_torch_is_left_as_it_was():
     torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         torch.set_num_threads(2)
+        torch.set_float32_matmul_precision("medium")
         find_pairs(np.random.default_rng(6).standard_normal((50, 4)).astype("f4"), 0, 1, "pruned")
         assert torch.get_num_threads() == 2
+        assert torch.get_float32_matmul_precision() == "medium"
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
 
 
 def test_unit_rows_are_left_alone_and_the_input_never_changes():

@@ -34,7 +34,7 @@ def scan(bounds, threshold, x, i, j, lo, hi, most):
             reached += 1
             place = number * LANE + k
             a, b = i + place // width, j + place % width
-            if a < b:  # which leaves out the padding, too
+            if a < b:
                 value = _dot(x[a], x[b])
                 if lo <= value <= hi:
                     first[found], second[found] = a, b

@@ -25,13 +25,16 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
 
     Memory: a copy of x, and the results of one block of rows.
 
-    Raises SeppError if the copy is above `means.memory`.
+    Raises SeppError if the copy is above `means.memory`, half of sepp.memory.
     """
     if x.nbytes > means.memory:
         raise SeppError(
-            f"sepp.memory: the index of sepp.engine ivf takes {x.nbytes / 2**30:.1f} GiB, above "
-            f"{means.memory / 2**30:.1f} GiB: raise it in params.yaml"
+            f"sepp.memory: with sepp.engine ivf it must be {2 * x.nbytes / 2**30:.3g} GiB for "
+            f"{len(x):,} rows of {x.shape[1]}: raise it in params.yaml"
         )
+    if len(x) < 2:
+        means.progress.advance(len(x))
+        return
     index, rows = _index(x), len(x)
     for start in range(0, rows, BLOCK):
         limits, values, j = index.range_search(x[start : start + BLOCK], lo)

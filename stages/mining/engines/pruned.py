@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from stages.common import env
 from stages.mining.engines._contract import Candidates, Means
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,9 @@ TILES = {"cpu": Tile(1024, 512), "cuda": Tile(16_384, 16_384)}  # bounds in a co
 TASK = 16  # tiles
 LANE = 64  # bounds of which only the highest is looked at, at first
 SAMPLE, PROBE = 16_384, 1_024  # rows that tell the directions; rows that tell how many are needed
+NUMBERS = 2**23  # float64 at a time, 64 MiB, of rows of which sketches are made
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # of a sketch
-MARGIN = 1e-4  # more than float32 can add to or take from a dot product of two sketches
+MARGIN = 1e-4  # more than what norms above 1 add to a bound
 DENSE = 32  # where more than one pair in so many is a candidate, a tile is multiplied out
 
 Task, Done = TypeVar("Task"), TypeVar("Done")
@@ -58,8 +60,9 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
     """Blocks (start, i, j), i < j, of the rows of x (N, D) whose float32 dot product is inside.
 
     On a GPU if torch sees one, else on all cores. Memory: a sketch of each row, shorter if need be
-    for all to fit in half of `means.memory`; and for every core one tile and the pairs of one task,
-    at most 130 MB. On a GPU, a copy of x there, and 2 GB.
+    for all to fit in half of `means.memory`; and for every core the pairs of three tasks, which
+    only where nearly all rows are alike are many (a task then has 8 million, 130 MB). On a GPU, a
+    copy of x there, and what a tile of it needs: 1 GB, or more where many rows are alike.
     """
     rows = len(x)
     if rows < 2:
@@ -67,9 +70,8 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
         return
     with _settings(import_torch()):
         join = Join(x, lo, hi, means.memory // 2)
-        tasks = list(join.tasks())
-        area, done, told = sum(join.area(task) for task in tasks), 0, 0
-        for task, found in _in_order(join.pairs, tasks, join.threads):
+        area, done, told = sum(join.area(task) for task in join.tasks()), 0, 0
+        for task, found in _in_order(join.pairs, join.tasks(), join.threads):
             done += join.area(task)
             now = rows * done // area  # rows, but by the work that they are
             means.progress.advance(now - told)
@@ -89,9 +91,9 @@ class Join:
 
     def __init__(self, x: np.ndarray, lo: float, hi: float, memory: int, split: int = 0) -> None:
         self.torch, self.lo, self.hi, self.split = import_torch(), lo, hi, split
-        self.on_gpu = self.torch.cuda.is_available()
+        self.on_gpu = env.on_gpu(self.torch.cuda.is_available())
         device = self.torch.device("cuda" if self.on_gpu else "cpu")
-        self.threads = 1 if self.on_gpu else os.cpu_count() or 1
+        self.threads = 1 if self.on_gpu else _cores()
         self.tile = TILES[device.type]
         self.x = self.torch.from_numpy(x).to(device) if self.on_gpu else np.asarray(x)
         self.sketch = _sketch(self.torch, x, lo, self.tile, device, memory)
@@ -162,22 +164,25 @@ def _sketch(
     torch: ModuleType, x: np.ndarray, lo: float, tile: Tile, device: Any, memory: int
 ) -> Sketch:
     rng = np.random.default_rng(0)
-    sample = x[np.sort(rng.choice(len(x), min(len(x), SAMPLE), replace=False))].astype(np.float64)
+    count = min(len(x), SAMPLE, NUMBERS // x.shape[1])
+    sample = x[np.sort(rng.choice(len(x), count, replace=False))].astype(np.float64)
     directions = _principal(sample)
     kind = _faster(torch, tile, device)
     padded = -(-len(x) // tile.high) * tile.high
     longest = memory // (padded * (2 if kind == torch.bfloat16 else 4))
-    length = _length(sample[:PROBE], directions, lo, kind == torch.bfloat16, longest)
+    length = _length(
+        sample[:: -(-len(sample) // PROBE)], directions, lo, kind == torch.bfloat16, longest
+    )
     axes = directions[:, : length - 1]
     rows = torch.zeros((padded, length), dtype=kind, device=device)
     lost = 0.0
-    for start in range(0, len(x), SAMPLE):
-        block = x[start : start + SAMPLE].astype(np.float64)
+    for start in range(0, len(x), step := max(1, NUMBERS // x.shape[1])):
+        block = x[start : start + step].astype(np.float64)
         part, error = _rounded(torch, block, axes, kind)
         rows[start : start + len(block)] = part.to(device)
         lost = max(lost, error)
     log.info("pruned: %d of %d dimensions, %s on %s", length, x.shape[1], kind, device)
-    threshold = lo - 2 * lost - MARGIN
+    threshold = lo - 2 * lost - MARGIN - length * 2.0**-23  # the last for sums in float32
     if kind == torch.bfloat16:  # rounded as the bounds are, so that none falls below it
         return Sketch(rows, torch.tensor(threshold).bfloat16().view(torch.int16).numpy()[()])
     return Sketch(rows, np.float32(threshold))
@@ -249,6 +254,12 @@ def _faster(torch: ModuleType, tile: Tile, device: Any) -> Any:
     return min(spent, key=spent.get)
 
 
+def _cores() -> int:
+    """Those that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def _in_order(
     work: Callable[[Task], Done], tasks: Iterable[Task], threads: int
 ) -> Iterator[tuple[Task, Done]]:
@@ -269,19 +280,22 @@ def _in_order(
 
 @contextmanager
 def _settings(torch: ModuleType) -> Iterator[None]:
-    """One thread for each tile, and products that are as exact as they look; then as before."""
-    threads, matmul = torch.get_num_threads(), torch.backends.cuda.matmul
-    names = ("allow_tf32", "allow_bf16_reduced_precision_reduction")
-    before = [getattr(matmul, name) for name in names]
+    """One thread for each tile, and float32 products in float32; then as before."""
+    threads, backends = torch.get_num_threads(), torch.backends
+    products = backends.cuda.matmul, backends.mkldnn.matmul
+    precisions = [product.fp32_precision for product in products]
+    reduced = backends.cuda.matmul.allow_bf16_reduced_precision_reduction
     try:
         torch.set_num_threads(1)
-        for name in names:
-            setattr(matmul, name, False)
+        for product in products:
+            product.fp32_precision = "ieee"
+        backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
         yield
     finally:
         torch.set_num_threads(threads)
-        for name, value in zip(names, before, strict=True):
-            setattr(matmul, name, value)
+        for product, precision in zip(products, precisions, strict=True):
+            product.fp32_precision = precision
+        backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
 
 
 def import_torch() -> ModuleType:
