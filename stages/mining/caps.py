@@ -16,7 +16,8 @@ from stages.mining import Pairs
 
 logger = logging.getLogger(__name__)
 Blocks = Callable[[], Iterator[Pairs]]  # all pairs, in blocks, as often as it is called
-PART = 2**22  # pairs that are ordered by priority at a time, about 200 MB
+PART = 2**22  # pairs that are ordered by priority at a time, about 400 MB
+FEW = 2**16  # of them that are numbers of Python at a time
 
 
 def cap_pairs(
@@ -50,14 +51,18 @@ def cap_pairs(
 def _per_anchor(blocks: Blocks, among: np.ndarray, rows: int, limit: int, seed: int) -> np.ndarray:
     kept, used = np.zeros_like(among), np.zeros(rows, np.int64)
     for places, pairs in _by_priority(blocks, among, seed):
-        # Most rows are full after the first parts, and their pairs need no closer look.
-        open_ = (used[pairs.anchor] < limit) & (used[pairs.positive] < limit)
-        ends = zip(pairs.anchor[open_].tolist(), pairs.positive[open_].tolist(), strict=True)
-        for place, (i, j) in zip(places[open_].tolist(), ends, strict=True):
-            if used[i] < limit and used[j] < limit:
-                used[i] += 1
-                used[j] += 1
-                kept[place] = True
+        for start in range(0, len(places), FEW):
+            some = slice(start, start + FEW)
+            # Most rows are full after the first parts, and their pairs need no closer look.
+            open_ = (used[pairs.anchor[some]] < limit) & (used[pairs.positive[some]] < limit)
+            columns = (column[some][open_].tolist() for column in (places, *pairs[:2]))
+            for place, i, j in zip(*columns, strict=True):
+                if used[i] < limit and used[j] < limit:
+                    used[i] += 1
+                    used[j] += 1
+                    kept[place] = True
+        if np.count_nonzero(used < limit) < 2:
+            break  # no two rows have room
     return kept
 
 
@@ -87,7 +92,9 @@ def _by_priority(
             found.append((place + start, key[place], *block.take(place)))
             start = stop
         places, keys, *columns = (np.concatenate(column) for column in zip(*found, strict=True))
+        found.clear()
         order = np.lexsort((places, keys))
+        del keys
         yield places[order], Pairs(*columns).take(order)
 
 
