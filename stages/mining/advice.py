@@ -15,7 +15,7 @@ BLOCK = 2**22  # similarities in work at a time, 16 MiB
 EDGE = 1e-6  # a float32 may be on the wrong side of the decimal that it stands for
 
 
-def advise(x: np.ndarray, lo: float, hi: float, engine: str = "auto") -> str:
+def advise(x: np.ndarray, lo: float, hi: float) -> str:
     """One line on why no two of the unit rows x (N, D) have a similarity in [lo, hi].
 
     It gives the highest similarity over all pairs, and the nearest round `sepp.min`, or `sepp.max`
@@ -26,9 +26,9 @@ def advise(x: np.ndarray, lo: float, hi: float, engine: str = "auto") -> str:
     highest, below, above = _around(x, (lo + hi) / 2)
     options = []
     if above <= 1.1:  # else there is none
-        options.append(_first(x, "max", math.ceil((above - EDGE) * 1000), engine, lo, hi))
+        options.append(_first(x, "max", math.ceil((above - EDGE) * 1000), lo, hi))
     if below >= -1.1:
-        options.append(_first(x, "min", math.floor((below + EDGE) * 100), engine, lo, hi))
+        options.append(_first(x, "min", math.floor((below + EDGE) * 100), lo, hi))
     text = ", ".join(option for option in options if option)
     return (
         f"no pair of {len(x):,} images has a similarity in [{lo}, {hi}]; "
@@ -36,7 +36,7 @@ def advise(x: np.ndarray, lo: float, hi: float, engine: str = "auto") -> str:
     )
 
 
-def _first(x: np.ndarray, key: str, step: int, engine: str, lo: float, hi: float) -> str:
+def _first(x: np.ndarray, key: str, step: int, lo: float, hi: float) -> str:
     """The first bound from `step` outwards that gives pairs; a float32 estimate may be one off."""
     steps = range(min(step, 1000), 1001) if key == "max" else range(max(step, -100), -101, -1)
     for tried in steps:
@@ -46,7 +46,7 @@ def _first(x: np.ndarray, key: str, step: int, engine: str, lo: float, hi: float
         about = expected_pairs(x, low, high, seed=0)
         if about > MANY:
             return f"sepp.{key}={high if key == 'max' else low} would give about {about:,.0f} pairs"
-        count = sum(len(pairs.anchor) for pairs in pair_blocks(x, low, high, engine))
+        count = sum(len(pairs.anchor) for pairs in pair_blocks(x, low, high))
         if count:
             value = high if key == "max" else low
             return f"sepp.{key}={value} would give {count:,} pair{'s' * (count > 1)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-LANE = 64  # bounds that are compared at once, and looked at one by one only if one is high enough
+from stages.mining.engines.pruned import LANE
 
 
 @njit(nogil=True, fastmath={"reassoc", "contract"}, cache=True)

@@ -37,7 +37,6 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
         ray.init(log_to_driver=False, include_dashboard=False)
     size = part_size(rows, int(ray.cluster_resources().get("CPU", 1)))
     starts = range(0, rows, size)
-    told, area = 0, len(starts) * (len(starts) + 1) // 2
     with tempfile.TemporaryDirectory(prefix=".ray-", dir=means.scratch.resolve()) as folder:
         for start in starts:
             _write_rows(Path(folder, f"{start}.parquet"), x[start : start + size])
@@ -49,9 +48,7 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
                 found = pq.read_table(ray.get(result))
             except ray.exceptions.RayError as error:
                 raise SeppError(f"sepp.engine ray: {str(error).strip().splitlines()[-1]}") from None
-            now = rows * number // area
-            means.progress.advance(now - told)
-            told = now
+            means.progress.advance(rows * number // len(tasks) - means.progress.done)
             yield a, found["i"].to_numpy(), found["j"].to_numpy()
 
 
