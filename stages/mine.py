@@ -110,14 +110,16 @@ def check_count(x: np.ndarray, params: Params, memory: int, curve: Path) -> None
 def _scratch(folder: Path) -> Iterator[Path]:
     """`folder`, empty; it is gone afterwards, whatever happened, or else with the next run."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = Path(f"{folder}.lock")
     try:
-        with FileLock(f"{folder}.lock", timeout=0):
+        with FileLock(lock, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             try:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)  # a file still mapped may resist on NFS
+                lock.unlink(missing_ok=True)  # while it is held: FileLock sees that it is gone
     except Timeout:
         raise SeppError(f"{folder}: another mine runs here: wait for its end") from None
 
