@@ -18,7 +18,7 @@ repro: $(VENV)/.installed-$(FAISS)
 	@$(BIN)/sepp summary
 
 test: $(VENV)/.test-$(FAISS)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test-$(FAISS)
 	$(BIN)/ruff check .

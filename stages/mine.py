@@ -70,7 +70,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         found = scratch / "pairs.parquet"
         blocks = pair_blocks(x, sepp.min, sepp.max, sepp.engine, memory, scratch)
         if not write_pairs(found, blocks, ids, sepp):
-            advice = advise(x, sepp.min, sepp.max)
+            advice = advise(x, sepp.min, sepp.max, sepp.engine, memory, scratch)
             raise SeppError(f"{inputs.embeddings}: {advice} (see {outputs.curve})")
         recall = None
         if sepp.engine == "ivf":
@@ -98,11 +98,12 @@ def check_count(x: np.ndarray, params: Params, memory: int, curve: Path) -> None
     expected = expected_pairs(x, sepp.min, sepp.max, params.seed)
     most = MOST if sepp.max_per_anchor is None and sepp.max_pairs is None else min(MOST, memory)
     if expected > most:
+        remedy = "raise it, or lower embed.k" + ", or raise sepp.memory" * (most < MOST)
         raise ParamError(
             Path("params.yaml"),
             "sepp.min",
             f"{sepp.min}: about {expected:,.0f} pairs of {len(x):,} images lie in "
-            f"[{sepp.min}, {sepp.max}], above {most:,}; raise it, or lower embed.k (see {curve})",
+            f"[{sepp.min}, {sepp.max}], above {most:,}; {remedy} (see {curve})",
         )
 
 
@@ -138,12 +139,9 @@ def read_embeddings(path: Path, memory: int, scratch: Path) -> tuple[np.ndarray,
     ids = file.read(columns=["id"]).column("id").to_numpy()
     if (np.diff(ids) <= 0).any():
         raise ArtifactError(path, "does not have ascending ids", "embed")
-    shape = (len(ids), dim)
-    if 4 * len(ids) * dim > memory:
+    x = _empty(len(ids), dim, memory, scratch)
+    if isinstance(x, np.memmap):
         logger.info("%s: does not fit in sepp.memory, so it is read from the disk", path)
-        x = np.lib.format.open_memmap(scratch / "rows.npy", "w+", np.float32, shape)
-    else:
-        x = np.empty(shape, np.float32)
     start = 0
     for batch in file.iter_batches(batch_size=2**14, columns=["embedding"]):
         values = batch.column("embedding").flatten()
@@ -153,6 +151,19 @@ def read_embeddings(path: Path, memory: int, scratch: Path) -> tuple[np.ndarray,
         x[start:stop] = unit_rows(values.to_numpy().reshape(-1, dim), ids[start:stop], path)
         start = stop
     return ids, x
+
+
+def _empty(rows: int, dim: int, memory: int, scratch: Path) -> np.ndarray:
+    """(rows, dim) float32, a file of `scratch` if they take more than `memory` bytes."""
+    if 4 * rows * dim <= memory:
+        return np.empty((rows, dim), np.float32)
+    file = scratch / "rows"
+    with file.open("wb") as stream:
+        if hasattr(os, "posix_fallocate"):  # where it is missing a full disk is a bus error
+            os.posix_fallocate(stream.fileno(), 0, 4 * rows * dim)
+        else:
+            stream.truncate(4 * rows * dim)
+    return np.memmap(file, np.float32, "r+", shape=(rows, dim))
 
 
 def read_labels(inputs: Inputs, ids: np.ndarray) -> np.ndarray:

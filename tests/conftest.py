@@ -37,6 +37,11 @@ TINY = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that the processes of `make test` end at about the same time."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
+
+
 def write_params(path: Path, changes: dict[str, Any], preset: str = "digits") -> Path:
     """The preset with the leaves in `changes` set; a value of ... removes the leaf."""
     values = YAML_SAFE.load((REPOSITORY / f"stages/presets/{preset}.yaml").read_text())

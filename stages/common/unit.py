@@ -6,7 +6,7 @@ import numpy as np
 
 from stages.common.errors import EmbeddingError
 
-UNIT = 1e-6  # a norm this near to 1 is left as it is, bit for bit
+UNIT = 2.5e-7  # a norm this near to 1 is left as it is, bit for bit
 BLOCK = 2**19  # float64 values in work at a time, 4 MiB
 
 

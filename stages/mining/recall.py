@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from stages.mining import Pairs
-from stages.mining.rows import error_bound, similarity
+from stages.mining.rows import error_bound, within
 
 ROWS = 1_000  # of the sample
 BLOCK = 2**22  # similarities in work at a time, 16 MiB
@@ -37,13 +37,10 @@ def measure_recall(
 def _partners(x: np.ndarray, drawn: np.ndarray, lo: float, hi: float) -> np.ndarray:
     """(M,) int64 numbers i * N + j of the pairs i < j, sorted, by the formula of mining."""
     slack, rows, found = error_bound(x.shape[1]), len(x), [np.empty(0, np.int64)]
-    low, high = np.float32(lo), np.float32(hi)
     for start in range(0, rows, step := max(1, BLOCK // max(1, len(drawn)))):
         fast = x[drawn] @ x[start : start + step].T
         i, j = ((lo - slack <= fast) & (fast <= hi + slack)).nonzero()
         i, j = drawn[i], j + start
-        i, j = np.minimum(i, j)[i != j], np.maximum(i, j)[i != j]
-        value = similarity(x, i, j)
-        keep = (low <= value) & (value <= high)
-        found.append(i[keep] * rows + j[keep])
+        pairs = within(x, i[i != j], j[i != j], lo, hi)
+        found.append(pairs.anchor * rows + pairs.positive)
     return np.unique(np.concatenate(found))

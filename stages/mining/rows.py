@@ -5,6 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from stages.common.unit import BLOCK, UNIT
+from stages.mining.pairs import Pairs
+
+
+def within(x: np.ndarray, i: np.ndarray, j: np.ndarray, lo: float, hi: float) -> Pairs:
+    """Those of the pairs of rows i and j, (M,), whose similarity is in [lo, hi], as float32."""
+    anchor, positive = np.minimum(i, j), np.maximum(i, j)
+    value = similarity(x, anchor, positive)
+    keep = (np.float32(lo) <= value) & (value <= np.float32(hi))
+    return Pairs(anchor, positive, value).take(keep)
 
 
 def similarity(x: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:

@@ -102,9 +102,35 @@ COSINE = st.one_of(st.sampled_from([-1.0, 0.0, 0.97, 0.99, 1.0]), st.floats(-1, 
 
 
 @settings(max_examples=300, deadline=None)
-@given(clouds(), COSINE, COSINE)
-def test_agrees_with_brute_force(x, a, b):
-    check(x, min(a, b), max(a, b))
+@given(clouds(), COSINE, COSINE, st.sampled_from([8, 16, 1024]))
+def test_agrees_with_brute_force(x, a, b, size):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(pruned.TILES, "cpu", pruned.Tile(size, 8))
+        check(x, min(a, b), max(a, b))
+
+
+@pytest.mark.parametrize("split", [1, 24, 37, 99])
+def test_pairs_of_two_parts(split, monkeypatch):
+    """What a task of the ray engine does; parts need not be whole tiles."""
+    monkeypatch.setitem(pruned.TILES, "cpu", pruned.Tile(16, 8))
+    x = unit_rows(np.random.default_rng(7).standard_normal((100, 3)).astype("f4"))
+    joined = pruned.Join(x, 0.9, 0.99, 2**20, split, threads=1)
+    blocks = [(i, j) for _, i, j in joined.pairs()]
+    i, j = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    assert ((i < split) & (split <= j)).all()
+    assert len(np.unique(i * 100 + j)) == len(i)
+    cosine = brute_force(x)[:split, split:]
+    assert len(i) == np.count_nonzero((cosine >= 0.9) & (cosine <= 0.99))
+
+
+def test_rows_too_far_apart_never_meet(monkeypatch):
+    monkeypatch.setitem(pruned.TILES, "cpu", pruned.Tile(64, 64))
+    angles = np.random.default_rng(8).uniform(0, np.pi / 2, 4096)
+    x = unit_rows(np.stack([np.cos(angles), np.sin(angles)], 1).astype("f4"))
+    wide = pruned.Join(x, 0.0, 1.0, 2**20).tiles
+    assert wide == 64 * 65 // 2
+    assert pruned.Join(x, 0.999, 1.0, 2**20).tiles < wide / 5
+    check(x[:1000], 0.999, 1.0)
 
 
 def test_smallest_norms():
@@ -119,8 +145,8 @@ def test_many_blocks(monkeypatch):
     monkeypatch.setattr(faiss, "HIGH", 7)
     monkeypatch.setattr(faiss, "HIT", 2**30)  # so that all searches are small
     monkeypatch.setattr(pruned, "TILES", dict.fromkeys(("cpu", "cuda"), pruned.Tile(128, 64)))
-    monkeypatch.setattr(pruned, "TASK", 2)
-    monkeypatch.setattr("stages.mining.PART", 100)
+    monkeypatch.setattr(pruned, "RUN", 2)
+    monkeypatch.setattr("stages.mining.pairs.PART", 100)
     monkeypatch.setattr("stages.mining.rows.BLOCK", 40)
     for one, other in zip(whole, find_pairs(x, 0.5, 0.9), strict=True):
         assert one.tobytes() == other.tobytes()
@@ -128,12 +154,12 @@ def test_many_blocks(monkeypatch):
 
 
 def test_result_does_not_depend_on_the_engine(monkeypatch):
-    """An engine may propose too much, more than once, and in any order within a block."""
+    """An engine may propose too much, more than once, either way round and in any order."""
 
     def everything(x, lo, hi, means):
         i, j = np.triu_indices(len(x), 1)
-        for _ in range(2):
-            yield 0, i[::-1], j[::-1]
+        yield i[::-1], j[::-1]
+        yield j, i
 
     monkeypatch.setitem(ENGINES, "everything", everything)
     x = np.random.default_rng(1).standard_normal((60, 16)).astype(np.float32)

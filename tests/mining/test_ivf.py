@@ -51,5 +51,5 @@ def test_no_pair_has_no_recall():
 
 
 def test_more_than_the_memory_is_refused():
-    with pytest.raises(SeppError, match=r"ivf it must be 0\.000238 GiB for 1,000 rows of 32"):
+    with pytest.raises(SeppError, match=r"ivf takes 0\.000119 GiB for 1,000 rows of 32"):
         find_pairs(rows(1000), 0.9, 1, "ivf", memory=1000)

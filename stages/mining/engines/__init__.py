@@ -1,9 +1,9 @@
 """Engines: each proposes the pairs of rows that may lie in an interval, in its own way.
 
-``candidates(x, lo, hi, means)``: x is (N, D) float32 of unit rows. Yields ``(start, i, j)``, i and
-j being (M,) int64 row numbers, start <= i < j; `start` never falls, and each i is below the next
-higher one. A pair whose float32 dot product lies in [lo, hi] is found at least once (by `ivf`, most
-are); others do no harm. Advances `means.progress` by N rows in all.
+``candidates(x, lo, hi, means)``: x is (N, D) float32 of unit rows. Yields ``(i, j)``, (M,) int64
+row numbers, i and j never the same row, in any order. A pair whose float32 dot product lies in
+[lo, hi] is found at least once (by `ivf`, most are); others do no harm. Advances `means.progress`
+by N rows in all.
 """
 
 from __future__ import annotations

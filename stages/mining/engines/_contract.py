@@ -10,12 +10,12 @@ import numpy as np
 
 from stages.common.progress import Progress
 
-Candidates = Iterator[tuple[int, np.ndarray, np.ndarray]]
+Candidates = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 class Means(NamedTuple):
     """What an engine may use."""
 
     memory: int  # bytes, beside the rows
-    scratch: Path  # a folder for files, which the engine removes
+    scratch: Path | None  # a folder for files, which the engine removes; None: the system's
     progress: Progress

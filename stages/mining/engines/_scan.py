@@ -9,17 +9,18 @@ from stages.mining.engines.pruned import LANE
 
 
 @njit(nogil=True, fastmath={"reassoc", "contract"}, cache=True)
-def scan(bounds, threshold, x, i, j, lo, hi, most):
+def scan(bounds, threshold, x, order, i, j, lo, hi, most):
     """Pairs of a tile whose bound reaches the threshold and whose dot product is in [lo, hi].
 
     Args:
-        bounds: (H, W) of rows i, i + 1, … of x with rows j, j + 1, …; H * W divides into lanes.
+        bounds: (H, W) of ranks i, i + 1, … with ranks j, j + 1, …; H * W divides into lanes.
         threshold: of the same type as a bound.
         x: (N, D) float32.
+        order: (N,) int64, the rows of all ranks.
         most: bounds that may reach the threshold.
 
     Returns:
-        How many did, or -1 if more than `most` do; and (M,), (M,) int64 row numbers.
+        How many did, or -1 if more than `most` do; and (M,), (M,) int64 ranks.
     """
     width = bounds.shape[1]
     lanes = bounds.reshape(-1, LANE)
@@ -35,7 +36,7 @@ def scan(bounds, threshold, x, i, j, lo, hi, most):
             place = number * LANE + k
             a, b = i + place // width, j + place % width
             if a < b:
-                value = _dot(x[a], x[b])
+                value = _dot(x[order[a]], x[order[b]])
                 if lo <= value <= hi:
                     first[found], second[found] = a, b
                     found += 1

@@ -23,6 +23,16 @@ class Tile(NamedTuple):
     wide: int  # divides high
 
 
+class Directions(NamedTuple):
+    """axes: (D, at most D) float64, orthonormal columns, the leading principal directions first.
+    sample: (S, D) float64 of the rows. widest: that of the axes along which they differ most.
+    """
+
+    axes: np.ndarray
+    sample: np.ndarray
+    widest: np.ndarray
+
+
 class Sketch(NamedTuple):
     """rows: (M, P + 1) tensor, bf16 or float32; those past N are zero, and M divides into tiles.
     threshold: what the bound of every pair with a similarity of at least `lo` reaches: of bf16, the
@@ -34,24 +44,25 @@ class Sketch(NamedTuple):
 
 
 def make_sketch(
-    torch: ModuleType, x: np.ndarray, lo: float, tile: Tile, device: Any, memory: int
+    torch: ModuleType,
+    x: np.ndarray,
+    order: np.ndarray,
+    directions: Directions,
+    lo: float,
+    tile: Tile,
+    device: Any,
+    memory: int,
 ) -> Sketch:
-    """Sketches of unit rows x (N, D) for pairs of at least `lo`, all in `memory` bytes."""
-    rng = np.random.default_rng(0)
-    count = min(len(x), SAMPLE, NUMBERS // x.shape[1])
-    sample = x[np.sort(rng.choice(len(x), count, replace=False))].astype(np.float64)
-    directions = _principal(sample)
+    """Sketches of the unit rows x[order] (N, D) for pairs of at least `lo`, in `memory` bytes."""
     kind = _faster(torch, tile, device)
     padded = -(-len(x) // tile.high) * tile.high
     longest = memory // (padded * (2 if kind == torch.bfloat16 else 4))
-    length = _length(
-        sample[:: -(-len(sample) // PROBE)], directions, lo, kind == torch.bfloat16, longest
-    )
-    axes = directions[:, : length - 1]
+    length = _length(directions, lo, kind == torch.bfloat16, longest)
+    axes = directions.axes[:, : length - 1]
     rows = torch.zeros((padded, length), dtype=kind, device=device)
     lost = 0.0
     for start in range(0, len(x), step := max(1, NUMBERS // x.shape[1])):
-        block = x[start : start + step].astype(np.float64)
+        block = x[order[start : start + step]].astype(np.float64)
         part, error = _rounded(torch, block, axes, kind)
         rows[start : start + len(block)] = part.to(device)
         lost = max(lost, error)
@@ -60,6 +71,17 @@ def make_sketch(
     if kind == torch.bfloat16:  # rounded as the bounds are, so that none falls below it
         return Sketch(rows, torch.tensor(threshold).bfloat16().view(torch.int16).numpy()[()])
     return Sketch(rows, np.float32(threshold))
+
+
+def principal_directions(x: np.ndarray) -> Directions:
+    """Of the unit rows x (N, D), from a sample."""
+    rng = np.random.default_rng(0)
+    count = min(len(x), SAMPLE, NUMBERS // x.shape[1])
+    sample = x[np.sort(rng.choice(len(x), count, replace=False))].astype(np.float64)
+    axes = _principal(sample)
+    sample = sample[:: -(-len(sample) // PROBE)]
+    widest = axes[:, np.argmax((sample @ axes).std(0))]
+    return Directions(axes, sample, widest)
 
 
 def _principal(sample: np.ndarray) -> np.ndarray:
@@ -84,13 +106,14 @@ def _rounded(torch: ModuleType, x: np.ndarray, axes: np.ndarray, kind: Any) -> t
     return torch.cat([short, r[:, None].to(kind)], 1), float(np.sqrt(np.square(error).sum(1).max()))
 
 
-def _length(sample: np.ndarray, directions: np.ndarray, lo: float, half: bool, longest: int) -> int:
-    """The length of sketches, residual included, that makes the least work, from a sample.
+def _length(directions: Directions, lo: float, half: bool, longest: int) -> int:
+    """The length of sketches, residual included, that makes the least work, from the sample.
 
     Nanoseconds a pair on one core, roughly; what counts is where their sum is least.
     """
-    most = min(directions.shape[1] + 1, max(longest, 2))
-    y = (sample @ directions).astype(np.float32)  # (S, D)
+    axes, sample, _ = directions
+    most = min(axes.shape[1] + 1, max(longest, 2))
+    y = (sample @ axes).astype(np.float32)  # (S, D)
     guard = lo - (0.005 if half else 0.0)
     product, rest, before = np.zeros((len(y), len(y)), np.float32), np.square(sample).sum(1), 0
     best, least = most, np.inf

@@ -17,7 +17,7 @@ FEW = 64  # such rows at a time
 
 
 def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
-    """Blocks (start, i, j), i < j, of the rows of x (N, D) whose float32 dot product is inside.
+    """Blocks (i, j), i < j, of the rows of x (N, D) whose float32 dot product is inside.
 
     Memory: the results above `lo` of one search, which even if all rows are alike fit in a quarter
     of `means.memory` (or in 100 MB). On GPUs, a copy of x on each.
@@ -35,7 +35,7 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
             i, j, value = _in_range(queries, x[other : other + wide], lo)
             i, j = i + start, j + other
             keep = (i < j) & (value <= hi)
-            yield start, i[keep], j[keep]
+            yield i[keep], j[keep]
         means.progress.advance(len(queries))
 
 
@@ -54,7 +54,7 @@ def _by_neighbours(index, x: np.ndarray, lo: float, hi: float, means: Means) -> 
             found.append((some[i[value <= hi]] + start, others[value <= hi] + start))
         means.progress.advance(len(queries))
         i, j = (np.concatenate(column) for column in zip(*found, strict=True))
-        yield start, i[i < j], j[i < j]
+        yield i[i < j], j[i < j]
 
 
 def _in_range(
@@ -68,11 +68,16 @@ def _in_range(
     arrays = faiss.swig_ptr(queries), faiss.swig_ptr(rows)
     faiss.range_search_inner_product(*arrays, rows.shape[1], size, len(rows), float(lo), result)
     limits = faiss.rev_swig_ptr(result.lims, size + 1)
-    hits = np.diff(limits.astype(np.int64))  # (B,); uint64 would wrap
     count = int(limits[-1])
     values = faiss.rev_swig_ptr(result.distances, count).copy()
     found = faiss.rev_swig_ptr(result.labels, count).copy()
-    return np.repeat(np.arange(size, dtype=np.int64), hits), found, values
+    return numbers(limits), found, values
+
+
+def numbers(limits: np.ndarray) -> np.ndarray:
+    """(M,) int64: the number, from 0, of the query of each result; limits: (B + 1,) as FAISS's."""
+    hits = np.diff(limits.astype(np.int64))  # uint64 would wrap
+    return np.repeat(np.arange(len(hits)), hits)
 
 
 def _gpu_index(faiss: ModuleType, x: np.ndarray):  # -> faiss.Index

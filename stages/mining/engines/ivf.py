@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.common.errors import SeppError
 from stages.mining.engines._contract import Candidates, Means
-from stages.mining.engines.faiss import import_faiss
+from stages.mining.engines.faiss import import_faiss, numbers
 
 BLOCK = 2048  # rows of a search
 TRAINING = 64  # rows a centroid is trained on, at most
@@ -20,17 +20,17 @@ PROBES = 16  # cells that a row meets
 
 
 def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
-    """Blocks (start, i, j), i < j, of those rows of x (N, D) whose float32 dot product is inside
+    """Blocks (i, j), i < j, of those rows of x (N, D) whose float32 dot product is inside
     and which a search from i finds.
 
     Memory: a copy of x, and the results of one block of rows.
 
-    Raises SeppError if the copy is above `means.memory`, half of sepp.memory.
+    Raises SeppError if the copy is above `means.memory`.
     """
     if x.nbytes > means.memory:
         raise SeppError(
-            f"sepp.memory: with sepp.engine ivf it must be {2 * x.nbytes / 2**30:.3g} GiB for "
-            f"{len(x):,} rows of {x.shape[1]}: raise it in params.yaml"
+            f"sepp.memory: sepp.engine ivf takes {x.nbytes / 2**30:.3g} GiB for {len(x):,} rows of "
+            f"{x.shape[1]}, and may take {means.memory / 2**30:.3g}: raise it in params.yaml"
         )
     if len(x) < 2:
         means.progress.advance(len(x))
@@ -38,11 +38,10 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
     index, rows = _index(x), len(x)
     for start in range(0, rows, BLOCK):
         limits, values, j = index.range_search(x[start : start + BLOCK], lo)
-        hits = np.diff(limits.astype(np.int64))
-        i = np.repeat(np.arange(start, start + len(hits), dtype=np.int64), hits)
+        i = numbers(limits) + start
         keep = (i < j) & (values <= hi)
-        means.progress.advance(len(hits))
-        yield start, i[keep], j[keep]
+        means.progress.advance(len(limits) - 1)
+        yield i[keep], j[keep]
 
 
 def _index(x: np.ndarray):  # -> faiss.IndexIVFFlat

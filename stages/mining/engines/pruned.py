@@ -5,98 +5,143 @@ Schwarz ``x_i . x_j <= y_i . y_j + r_i r_j``. With r as one more coordinate the 
 product of short vectors, the sketches: so a symmetric join of sketches, tile by tile, leaves few
 pairs for the full product. In bf16 it takes half the bytes, and on processors that have it a
 fraction of the time; what rounding can do to a bound is measured, and the threshold lowered by it.
+Rows go in the order of one direction, so that tiles of rows too far apart along it are left out.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from threading import Lock
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from stages.common import env
+from stages.common.errors import SeppError
 from stages.mining.engines._contract import Candidates, Means
-from stages.mining.engines._sketch import Tile, make_sketch
+from stages.mining.engines._order import make_order
+from stages.mining.engines._sketch import Tile, make_sketch, principal_directions
 
-TILES = {"cpu": Tile(1024, 512), "cuda": Tile(16_384, 16_384)}  # bounds in a core's cache, or many
-TASK = 16  # tiles
+TILES = {"cpu": Tile(1024, 512), "cuda": Tile(4096, 4096)}  # bounds in a core's cache, or many
+RUN = 16  # tiles, one after the other, fewer where they have many pairs
+MANY = 2**18  # pairs, 4 MB
 LANE = 64  # bounds of which only the highest is looked at, at first
 DENSE = 32  # where more than one pair in so many is a candidate, a tile is multiplied out
-
-Task, Done = TypeVar("Task"), TypeVar("Done")
+NUMBERS = 2**26  # float32 of rows at a time that a GPU gathers, 256 MiB
 
 
 def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
-    """Blocks (start, i, j), i < j, of the rows of x (N, D) whose float32 dot product is inside.
+    """Blocks (i, j) of the rows of x (N, D) whose float32 dot product is inside.
 
-    On a GPU if torch sees one, else on all cores. Memory: a sketch of each row, shorter if need be
-    for all to fit in half of `means.memory`; and for every core the pairs of three tasks, which
-    only where nearly all rows are alike are many (a task then has 8 million, 130 MB). On a GPU, a
-    copy of x there, and what a tile of it needs: 1 GB, or more where many rows are alike.
+    On a GPU if torch sees one, else on all cores. Memory: 20 bytes and a sketch of each row, the
+    sketch shorter if need be for all to fit in half of `means.memory`; and 30 MB for every core,
+    even if all rows are alike. On a GPU, a copy of x there and up to 2 GB.
+
+    Raises SeppError if that is more than the GPU has.
     """
     rows = len(x)
     if rows < 2:
         means.progress.advance(rows)
         return
-    with _settings(import_torch()):
-        join = Join(x, lo, hi, means.memory // 2)
-        area, done = sum(join.area(task) for task in join.tasks()), 0
-        for task, found in _in_order(join.pairs, join.tasks(), join.threads):
-            done += join.area(task)
-            # Rows, but by the work that they are.
-            means.progress.advance(rows * done // area - means.progress.done)
-            yield task[0], *found
+    torch = import_torch()
+    with _settings(torch):
+        try:
+            join, done = Join(x, lo, hi, means.memory // 2), 0
+            for tiles, i, j in join.pairs():
+                done += tiles
+                # Rows, but by the work that they are.
+                means.progress.advance(rows * done // join.tiles - means.progress.done)
+                yield i, j
+        except torch.OutOfMemoryError as error:
+            problem = f"{rows:,} rows of {x.shape[1]} are too many for the GPU's memory"
+            raise SeppError(
+                f"sepp.engine pruned: {problem}: set SEPP_ACCELERATOR=cpu, or lower embed.k"
+            ) from error
 
 
 class Join:
-    """The self-join of one set of rows.
-
-    A task is the first row of a band of tiles, and the first of the tiles' other rows.
+    """The self-join of one set of rows, tile by tile.
 
     Args:
         memory: bytes that sketches may take.
         split: only pairs of a row before this with a row from it on; 0: all pairs.
+        threads: cores to use, on a CPU; default: all.
     """
 
-    def __init__(self, x: np.ndarray, lo: float, hi: float, memory: int, split: int = 0) -> None:
-        self.torch, self.lo, self.hi, self.split = import_torch(), lo, hi, split
-        self.on_gpu = env.on_gpu(self.torch.cuda.is_available())
+    def __init__(
+        self,
+        x: np.ndarray,
+        lo: float,
+        hi: float,
+        memory: int,
+        split: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        self.torch, self.lo, self.hi = import_torch(), lo, hi
+        self.on_gpu = threads is None and env.on_gpu(self.torch.cuda.is_available())
         device = self.torch.device("cuda" if self.on_gpu else "cpu")
-        self.threads = 1 if self.on_gpu else _cores()
+        self.threads = 1 if self.on_gpu else threads or _cores()
         self.tile = TILES[device.type]
-        self.x = self.torch.from_numpy(x).to(device) if self.on_gpu else np.asarray(x)
-        if not self.on_gpu:
+        directions = principal_directions(x)
+        self.order = make_order(x, directions.widest, lo, split)
+        self.bands = list(self.order.bands(self.tile.high))
+        self.tiles = sum(len(self._others(*band[2:])) for band in self.bands)
+        self.sketch = make_sketch(
+            self.torch, x, self.order.rows, directions, lo, self.tile, device, memory
+        )
+        if self.on_gpu:
+            self.x = self._on_gpu(x, device)
+        else:
             from stages.mining.engines._scan import scan  # here, since Numba is slow to load
 
-            self.scan = scan
-        self.sketch = make_sketch(self.torch, x, lo, self.tile, device, memory)
+            self.x, self.scan = np.asarray(x), scan
 
-    def tasks(self) -> Iterator[tuple[int, int]]:
-        rows, step = len(self.x), self.tile.wide * TASK
-        for i in range(0, self.split or rows, self.tile.high):
-            for j in range(max(i, self.split), rows, step):
-                yield i, j
+    def pairs(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Tiles done, and what they have: (M,) and (M,) int64 row numbers."""
+        tiles, lock, split = self._tiles(), Lock(), self.order.split
 
-    def area(self, task: tuple[int, int]) -> int:
-        """Tiles of it."""
-        left = -(-(len(self.x) - task[1]) // self.tile.wide)
-        return min(TASK, left)
+        def run() -> tuple[int, np.ndarray, np.ndarray]:
+            found, count = [(np.empty(0, np.int64),) * 2], 0
+            while count < RUN and sum(len(i) for i, _ in found) < MANY:
+                with lock:  # a generator is for one thread at a time
+                    tile = next(tiles, None)
+                if tile is None:
+                    break
+                i, j = self._tile(*tile)
+                keep = (i < split) & (split <= j) if split else i < j
+                found.append((i[keep], j[keep]))
+                count += 1
+            i, j = (self.order.rows[np.concatenate(column)] for column in zip(*found, strict=True))
+            return count, i, j
 
-    def pairs(self, task: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """(M,) and (M,) int64 row numbers, i < j."""
-        start, first = task
-        others = range(first, first + self.area(task) * self.tile.wide, self.tile.wide)
-        found = [self._tile(start, other) for other in others]
-        i, j = (np.concatenate(column) for column in zip(*found, strict=True))
-        return i[i < j], j[i < j]
+        # Each thread says for itself that it computes alone: oneDNN asks each one.
+        alone = {"initializer": self.torch.set_num_threads, "initargs": (1,)}
+        with ThreadPoolExecutor(self.threads, **alone) as pool:
+            running = {pool.submit(run) for _ in range(self.threads + 1)}
+            while running:
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    count, i, j = future.result()
+                    if count:
+                        running.add(pool.submit(run))
+                        yield count, i, j
+
+    def _tiles(self) -> Iterator[tuple[int, int]]:
+        """Their first ranks."""
+        for start, _, low, high in self.bands:
+            for other in self._others(low, high):
+                yield start, other
+
+    def _others(self, low: int, high: int) -> range:
+        """First ranks of the tiles that cover low up to high, within the sketches."""
+        return range(low - low % self.tile.wide, high, self.tile.wide)
 
     def _tile(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
-        """The pairs of the tile at rows i and j."""
+        """The pairs of the tile at ranks i and j, as ranks."""
         rows, threshold = self.sketch
         most = self.tile.high * self.tile.wide // DENSE
         if threshold > 0:  # else nothing is ruled out, and a padded row's bound is 0
@@ -108,7 +153,7 @@ class Join:
                 if len(above[0]) <= most:
                     return self._refined(above[0] + i, above[1] + j)
             else:
-                tile = bounds.numpy(), threshold, self.x, i, j
+                tile = bounds.numpy(), threshold, self.x, self.order.rows, i, j
                 above, *pairs = self.scan(*tile, self.lo, self.hi, most)
                 if above >= 0:
                     return tuple(pairs)
@@ -123,40 +168,37 @@ class Join:
 
     def _refined(self, i: Any, j: Any) -> tuple[np.ndarray, np.ndarray]:
         """Those of the pairs whose full product is in the interval."""
-        value = (self.x[i] * self.x[j]).sum(1)
+        step = max(1, NUMBERS // self.x.shape[1])
+        parts = zip(i.split(step), j.split(step), strict=True)
+        value = self.torch.cat([(self.x[a] * self.x[b]).sum(1) for a, b in parts])
         keep = (self.lo <= value) & (value <= self.hi)
         return i[keep].cpu().numpy(), j[keep].cpu().numpy()
 
     def _multiplied(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
         """The same of all pairs of a tile."""
-        value = self.x[i : i + self.tile.high] @ self.x[j : j + self.tile.wide].T
-        inside = ((self.lo <= value) & (value <= self.hi)).nonzero()
-        first, second = inside.T.cpu().numpy() if self.on_gpu else inside
+        value = self._rows(i, self.tile.high) @ self._rows(j, self.tile.wide).T
+        first, second = ((self.lo <= value) & (value <= self.hi)).nonzero().cpu().numpy().T
         return first + i, second + j
+
+    def _rows(self, start: int, count: int) -> Any:
+        """Those of ranks from `start` on, a tensor."""
+        if self.on_gpu:
+            return self.x[start : start + count]
+        return self.torch.from_numpy(self.x[self.order.rows[start : start + count]])
+
+    def _on_gpu(self, x: np.ndarray, device: Any) -> Any:
+        """A copy of the rows, by rank."""
+        copy = self.torch.empty(x.shape, device=device)
+        for start in range(0, len(x), step := max(1, NUMBERS // x.shape[1])):
+            ranks = slice(start, start + step)
+            copy[ranks] = self.torch.from_numpy(x[self.order.rows[ranks]])
+        return copy
 
 
 def _cores() -> int:
     """Those that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _in_order(
-    work: Callable[[Task], Done], tasks: Iterable[Task], threads: int
-) -> Iterator[tuple[Task, Done]]:
-    """Each task and what `work` makes of it, in order, a few tasks ahead of who asks."""
-    ahead: deque = deque()
-    # Each thread says for itself that it computes alone: oneDNN asks each one.
-    alone = {"initializer": import_torch().set_num_threads, "initargs": (1,)}
-    with ThreadPoolExecutor(threads, **alone) as pool:
-        for task in tasks:
-            ahead.append((task, pool.submit(work, task)))
-            if len(ahead) > 2 * threads:
-                first, future = ahead.popleft()
-                yield first, future.result()
-        while ahead:
-            first, future = ahead.popleft()
-            yield first, future.result()
 
 
 @contextmanager
