@@ -155,9 +155,7 @@ class SeppMining(Section):
     min: Cosine  # lowest and highest cosine similarity of a pair, both inclusive
     max: Cosine
     engine: str  # auto, or a file of stages/mining/engines: all exact but ivf
-    memory: Annotated[
-        float, Field(gt=0, le=2**20)
-    ]  # GiB that mining may take
+    memory: Annotated[float, Field(gt=0, le=2**20)]  # GiB that mining may take
     max_per_anchor: Count | None  # keep at most so many pairs of an image
     max_pairs: Count | None  # keep at most so many pairs
 

@@ -254,6 +254,32 @@ def test_faiss_on_a_gpu_asks_the_cpu_where_neighbours_overflow(monkeypatch):
         assert one.tobytes() == other.tobytes()
 
 
+@pytest.mark.parametrize(("lo", "most"), [(0.97, 1), (0.97, 10**6), (0.3, 10**6), (-0.5, 1)])
+def test_what_a_gpu_does(lo, most, monkeypatch):
+    """The same tensors on the CPU: sparse tiles, dense ones, and few rows gathered at a time."""
+    rng = np.random.default_rng(9)
+    x = np.repeat(rng.standard_normal((50, 6)), rng.integers(1, 20, 50), axis=0).astype("f4")
+    x = unit_rows(x + 0.1 * rng.standard_normal(x.shape, "f4"))
+    whole = find_pairs(x, lo, 0.999, "faiss")
+    monkeypatch.setattr("stages.common.env.on_gpu", lambda _: True)
+    monkeypatch.setattr(pruned, "GPU", "cpu")
+    monkeypatch.setattr(pruned, "NUMBERS", most)
+    monkeypatch.setitem(pruned.TILES, "cpu", pruned.Tile(64, 64))
+    for one, other in zip(whole, find_pairs(x, lo, 0.999, "pruned"), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_a_gpu_without_room(monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(pruned.Join, "_tile", full)
+    with pytest.raises(SeppError, match=r"3 rows of 3 .* SEPP_ACCELERATOR=cpu, or lower embed\.k"):
+        find_pairs(np.eye(3, dtype=np.float32), 0, 1, "pruned")
+
+
 def test_missing_ray(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(SeppError, match=r'Ray is not installed; run `pip install -e "\.\[ray\]"`'):

@@ -26,6 +26,7 @@ from stages.mining.engines._contract import Candidates, Means
 from stages.mining.engines._order import make_order
 from stages.mining.engines._sketch import Tile, make_sketch, principal_directions
 
+GPU = "cuda"
 TILES = {"cpu": Tile(1024, 512), "cuda": Tile(4096, 4096)}  # bounds in a core's cache, or many
 RUN = 16  # tiles, one after the other, fewer where they have many pairs
 MANY = 2**18  # pairs, 4 MB
@@ -83,7 +84,7 @@ class Join:
     ) -> None:
         self.torch, self.lo, self.hi = import_torch(), lo, hi
         self.on_gpu = threads is None and env.on_gpu(self.torch.cuda.is_available())
-        device = self.torch.device("cuda" if self.on_gpu else "cpu")
+        device = self.torch.device(GPU if self.on_gpu else "cpu")
         self.threads = 1 if self.on_gpu else threads or _cores()
         self.tile = TILES[device.type]
         directions = principal_directions(x)

@@ -1,0 +1,83 @@
+"""What else one would call to find all pairs of rows with a similarity in [LO, HI].
+
+Each contender takes (N, D) float32 unit rows and gives the row numbers i < j of its pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+LO, HI = 0.97, 0.99
+Found = tuple[np.ndarray, np.ndarray]  # row numbers i < j of the pairs
+
+
+def ours(engine: str) -> Callable[[np.ndarray], Found]:
+    def run(x: np.ndarray) -> Found:
+        from stages.mining import find_pairs
+
+        pairs = find_pairs(x, LO, HI, engine)
+        return pairs.anchor, pairs.positive
+
+    return run
+
+
+def faiss_flat(x: np.ndarray) -> Found:
+    """As a user would call it: every row searched among all."""
+    import faiss
+
+    index = faiss.IndexFlatIP(x.shape[1])
+    index.add(x)
+    limits, values, j = index.range_search(x, LO)
+    i = np.repeat(np.arange(len(x)), np.diff(limits.astype(np.int64)))
+    keep = (i < j) & (values <= HI)
+    return i[keep], j[keep]
+
+
+def algorithm_1(x: np.ndarray) -> Found:
+    """The paper's listing: all similarities at once, then the mask."""
+    import torch
+
+    rows = torch.from_numpy(x)
+    similarity = torch.mm(rows, rows.T)
+    i, j = ((similarity >= LO) & (similarity <= HI)).nonzero(as_tuple=True)
+    keep = i < j
+    return i[keep].numpy(), j[keep].numpy()
+
+
+def radius_neighbors(x: np.ndarray) -> Found:
+    """scikit-learn; the radius is that of the lower bound on the unit sphere."""
+    from sklearn.neighbors import NearestNeighbors
+
+    index = NearestNeighbors(radius=np.sqrt(2 - 2 * LO), algorithm="brute", n_jobs=-1).fit(x)
+    distances, found = index.radius_neighbors(x)
+    i = np.repeat(np.arange(len(x)), [len(f) for f in found])
+    j, distance = np.concatenate(found), np.concatenate(distances)
+    keep = (i < j) & (1 - np.square(distance) / 2 <= HI)
+    return i[keep], j[keep]
+
+
+def paraphrase_mining(x: np.ndarray) -> Found:
+    """sentence-transformers, which takes the nearest 100 of each row."""
+    import torch
+    from sentence_transformers.util import paraphrase_mining_embeddings
+
+    found = paraphrase_mining_embeddings(
+        torch.from_numpy(x), top_k=min(100, len(x) - 1), max_pairs=10**9
+    )
+    kept = [(min(i, j), max(i, j)) for value, i, j in found if LO <= value <= HI]
+    pairs = np.array(kept, np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+CONTENDERS: dict[str, Callable[[np.ndarray], Found]] = {
+    "pruned (ours)": ours("pruned"),
+    "faiss (ours)": ours("faiss"),
+    "FAISS flat": faiss_flat,
+    "Algorithm 1 as printed": algorithm_1,
+    "sklearn radius_neighbors": radius_neighbors,
+    "sentence-transformers": paraphrase_mining,
+}
+MOST = {"Algorithm 1 as printed": 30_000, "sklearn radius_neighbors": 30_000}  # rows: N^2 numbers
+MOST["sentence-transformers"] = 10_000  # a loop in Python over all neighbours
