@@ -122,9 +122,11 @@ def product_rate() -> float:
 def compare(label: str, x: np.ndarray, rate: float) -> Iterator[str]:
     """Lines of the table for one set of rows."""
     rows, dim = x.shape
-    limit = rows * rows / 2 * 2 * dim / rate
+    operations = rows * rows * dim  # of half of all products, a multiplication and a sum each
+    limit = operations / rate
     head = f"{label}, {rows:,} x {dim}"
-    yield f"| {head} | *symmetric product alone* | {limit:.2f} | | | | |"
+    size = f"{operations / 1e12:.2f} TFLOP, {x.nbytes / 2**20:.0f} MiB"
+    yield f"| {head} | *symmetric product alone: {size}* | {limit:.2f} | | | | |"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
         np.save(path, x)

@@ -39,7 +39,7 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
     """Blocks (i, j) of the rows of x (N, D) whose float32 dot product is inside.
 
     On a GPU if torch sees one, else on all cores. Memory: 20 bytes and a sketch of each row, the
-    sketch shorter if need be for all to fit in half of `means.memory`; and 30 MB for every core,
+    sketch shorter if need be for all to fit in half of `means.memory`; and 60 MB for every core,
     even if all rows are alike. On a GPU, a copy of x there and up to 2 GB.
 
     Raises SeppError if that is more than the GPU has.
