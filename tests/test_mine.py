@@ -213,7 +213,7 @@ def test_no_pair_says_what_would_give_some(case):
         case.run(0.9999, 1.0)
     text = str(caught.value)
     assert "no pair of 30 images has a similarity in [0.9999, 1.0];" in text
-    assert f"the highest is {top:.4f}" in text
+    assert f"the nearest have {top:.4f}" in text
     lo, count = re.search(r"sepp\.min=(\S+) would give (\d+) pair", text).groups()
     lo, count = float(lo), int(count)
     assert count == len(find_pairs(case.x, lo, 1).anchor) > 0

@@ -12,6 +12,7 @@ import numpy as np
 from stages.mining import MEMORY, pair_blocks
 from stages.mining.estimate import expected_pairs
 from stages.mining.pairs import Pairs
+from stages.mining.rows import error_bound
 
 MANY = 10**6  # pairs, which are no longer counted
 SAMPLE = 2_048  # rows that tell where to look
@@ -29,23 +30,24 @@ def advise(
 ) -> str:
     """One line on why no two of the unit rows x (N, D) have a similarity in [lo, hi].
 
-    It gives the highest similarity over all pairs, and the nearest round `sepp.min`, or `sepp.max`
-    for pairs that lie above it, with the number of pairs that it really gives. The rest is as for
-    `find_pairs`.
+    It gives the similarities nearest to the interval, over all pairs, and the nearest round
+    `sepp.min`, or `sepp.max` for pairs that lie above it, with the number of pairs that it really
+    gives (with `ivf`, of pairs that this finds). The rest is as for `find_pairs`.
     """
     if len(x) < 2:
         return f"{len(x)} embedded image{'s' * (len(x) != 1)}, and a pair needs two: raise embed.k"
     search = partial(pair_blocks, x, engine=engine, memory=memory, scratch=scratch)
-    highest, below, above = _around(x, lo, hi, search)
+    below, above = _around(x, lo, hi, search)
     options = []
-    if above <= 1.1:  # else there is none
+    if above < math.inf:
         options.append(_first(x, "max", math.ceil((above - EDGE) * 1000), lo, hi, search))
-    if below >= -1.1:
+    if below > -math.inf:
         options.append(_first(x, "min", math.floor((below + EDGE) * 100), lo, hi, search))
     text = ", ".join(option for option in options if option)
+    nearest = " and ".join(f"{value:.4f}" for value in (below, above) if abs(value) < math.inf)
     return (
         f"no pair of {len(x):,} images has a similarity in [{lo}, {hi}]; "
-        f"the highest is {highest:.4f}: {text}"
+        f"the nearest have {nearest}: {text}"
     )
 
 
@@ -66,23 +68,19 @@ def _first(x: np.ndarray, key: str, step: int, lo: float, hi: float, search: Sea
     return ""
 
 
-def _around(x: np.ndarray, lo: float, hi: float, search: Search) -> tuple[float, float, float]:
-    """Over all pairs: the highest similarity, the highest below `lo`, and the lowest above `hi`.
-
-    The last two are -inf and inf if there is none. Where a great many are above `hi`, which need
-    no search, the first is of a sample, and the last is `hi`.
-    """
+def _around(x: np.ndarray, lo: float, hi: float, search: Search) -> tuple[float, float]:
+    """Over all pairs of rows: the highest similarity below `lo`, and the lowest above `hi`; -inf
+    and inf where there is none. Where too many would have to be searched, those of a sample."""
     rng = np.random.default_rng(0)
     sample = x[np.sort(rng.choice(len(x), min(len(x), SAMPLE), replace=False))]
-    values = (sample @ sample.T)[np.triu_indices(len(sample), 1)]
-    highest, below, above = float(values.max()), -math.inf, hi
-    if expected_pairs(x, hi, 1.0, seed=0) <= MANY:
-        found = [pairs.similarity for pairs in search(hi, 1.0)]
-        above = min((float(values.min()) for values in found), default=math.inf)
-        highest = max((float(values.max()) for values in found), default=-math.inf)
-    # The best pair of the sample, or a better one: few are as near as it is.
-    near = float(values.max(where=values < lo, initial=-np.inf))
-    if near > -math.inf:
-        found = [pairs.similarity for pairs in search(max(-1.0, near - 1e-5), lo)]
-        below = max((float(values.max()) for values in found), default=-math.inf)
-    return min(max(highest, below), 1.0), below, above
+    values = np.clip(sample @ sample.T, -1, 1)[np.triu_indices(len(sample), 1)]
+    slack, middle = error_bound(x.shape[1]), (lo + hi) / 2
+    # The best pairs of the sample, or better ones: few are as near.
+    near = float(values[values <= middle].max(initial=-np.inf))
+    far = float(values[values >= middle].min(initial=np.inf))
+    below, above = (max(-1.0, near - slack), lo), (hi, min(1.0, far + slack))
+    if expected_pairs(x, *below, seed=0) <= MANY:
+        near = max((float(p.similarity.max()) for p in search(*below)), default=-math.inf)
+    if expected_pairs(x, *above, seed=0) <= MANY:
+        far = min((float(p.similarity.min()) for p in search(*above)), default=math.inf)
+    return near, far

@@ -21,6 +21,7 @@ def expected_pairs(x: np.ndarray, lo: float, hi: float, seed: int) -> float:
     sample, inside = x[anchors], 0
     for start in range(0, rows, step := max(1, BLOCK // len(anchors))):
         values = sample @ x[start : start + step].T  # (A, B)
+        np.clip(values, -1, 1, out=values)  # equal rows may have more than 1
         # A row with itself is 1 but for rounding, and no pair.
         here = np.flatnonzero((start <= anchors) & (anchors < start + step))
         values[here, anchors[here] - start] = np.nan

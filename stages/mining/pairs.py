@@ -11,7 +11,7 @@ import numpy as np
 
 RECORD = np.dtype([("anchor", "<i8"), ("positive", "<i8"), ("similarity", "<f4")])
 BUCKETS = 64  # files, each of a range of anchors
-PART = 2**20  # pairs that are read at a time
+PART = 2**20  # pairs that are read at a time, at most
 
 
 class Pairs(NamedTuple):
@@ -38,8 +38,8 @@ def sort_pairs(
     """The pairs of `rows` rows, which come in any order, sorted and each once, in blocks.
 
     Those that `memory` bytes do not hold lie in files in `scratch` (else in the system's temporary
-    folder) until then, 20 bytes each. Sorting takes up to four times `memory`, or what the pairs of
-    one anchor need.
+    folder) until then, 20 bytes each, and 40 while a file is split that alone is too large. Sorting
+    takes up to five times `memory`, beside one block, or what the pairs of one anchor need.
     """
     with tempfile.TemporaryDirectory(prefix="pairs-", dir=scratch) as folder:
         yield from _sorted(blocks, range(rows), rows, memory, Path(folder))
@@ -71,8 +71,8 @@ def _sorted(
         if file.exists():
             inner = folder / f"from-{start}"
             inner.mkdir()
-            yield from _sorted(_read(file), range(start, start + width), rows, memory, inner)
-            file.unlink()
+            found = _read(file, min(PART, most))
+            yield from _sorted(found, range(start, start + width), rows, memory, inner)
 
 
 def _spill(held: list[Pairs], first: int, width: int, folder: Path) -> None:
@@ -91,8 +91,10 @@ def _spill(held: list[Pairs], first: int, width: int, folder: Path) -> None:
                 file.write(part)
 
 
-def _read(path: Path) -> Iterator[Pairs]:
+def _read(path: Path, count: int) -> Iterator[Pairs]:
+    """What is in a file, `count` pairs at a time; afterwards it is gone."""
     with path.open("rb") as file:
-        while data := file.read(PART * RECORD.itemsize):
+        while data := file.read(max(1, count) * RECORD.itemsize):
             records = np.frombuffer(data, RECORD)
             yield Pairs(*(records[name].copy() for name in RECORD.names))
+    path.unlink()

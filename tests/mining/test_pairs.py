@@ -1,7 +1,5 @@
 """Sorting of pairs, in memory and on the disk."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -53,7 +51,7 @@ def test_nothing(tmp_path):
     assert list(sort_pairs([], 0, 10**6, tmp_path)) == []
 
 
-def test_files_go_when_it_is_given_up(tmp_path: Path):
+def test_files_go_when_it_is_given_up(tmp_path):
     sorting = sort_pairs(blocks(some_pairs(2_000, 500), 100), 500, 1_000, tmp_path)
     next(sorting)
     assert list(tmp_path.iterdir())

@@ -76,7 +76,8 @@ def test_same_pairs_after_a_worker_was_killed(cluster, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "cores", "size"), [(0, 1, 1024), (5, 64, 1024), (6001, 2, 2048), (10**7, 4, 2**16)]
+    ("count", "cores", "most", "size"),
+    [(0, 1, 9, 1024), (5, 64, 9999, 1024), (6001, 2, 9999, 2048), (10**7, 4, 70_000, 68 * 1024)],
 )
-def test_parts_are_whole_tiles_and_enough(count, cores, size):
-    assert engine.part_size(count, cores) == size
+def test_parts_are_enough_and_not_too_large(count, cores, most, size):
+    assert engine.part_size(count, cores, most) == size

@@ -11,7 +11,7 @@ import numpy as np
 
 log = logging.getLogger(__name__)
 SAMPLE, PROBE = 16_384, 1_024  # rows that tell the directions; rows that tell how many are needed
-NUMBERS = 2**23  # float64 at a time, 64 MiB, of rows of which sketches are made
+SAMPLED, NUMBERS = 2**22, 2**21  # float64 of the sample, 32 MiB; of rows of which sketches are made
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # of a sketch
 MARGIN = 1e-4  # more than what norms above 1 add to a bound
 
@@ -46,14 +46,18 @@ class Sketch(NamedTuple):
 def make_sketch(
     torch: ModuleType,
     x: np.ndarray,
-    order: np.ndarray,
+    rank: np.ndarray,
     directions: Directions,
     lo: float,
     tile: Tile,
     device: Any,
     memory: int,
 ) -> Sketch:
-    """Sketches of the unit rows x[order] (N, D) for pairs of at least `lo`, in `memory` bytes."""
+    """Sketches of unit rows x (N, D), in `memory` bytes, for pairs of at least `lo`.
+
+    Args:
+        rank: (N,) int64, where each row's is.
+    """
     kind = _faster(torch, tile, device)
     padded = -(-len(x) // tile.high) * tile.high
     longest = memory // (padded * (2 if kind == torch.bfloat16 else 4))
@@ -62,9 +66,9 @@ def make_sketch(
     rows = torch.zeros((padded, length), dtype=kind, device=device)
     lost = 0.0
     for start in range(0, len(x), step := max(1, NUMBERS // x.shape[1])):
-        block = x[order[start : start + step]].astype(np.float64)
+        block = x[start : start + step].astype(np.float64)
         part, error = _rounded(torch, block, axes, kind)
-        rows[start : start + len(block)] = part.to(device)
+        rows[torch.from_numpy(rank[start : start + step]).to(device)] = part.to(device)
         lost = max(lost, error)
     log.info("pruned: %d of %d dimensions, %s on %s", length, x.shape[1], kind, device)
     threshold = lo - 2 * lost - MARGIN - length * 2.0**-23  # the last for sums in float32
@@ -76,7 +80,7 @@ def make_sketch(
 def principal_directions(x: np.ndarray) -> Directions:
     """Of the unit rows x (N, D), from a sample."""
     rng = np.random.default_rng(0)
-    count = min(len(x), SAMPLE, NUMBERS // x.shape[1])
+    count = min(len(x), SAMPLE, SAMPLED // x.shape[1])
     sample = x[np.sort(rng.choice(len(x), count, replace=False))].astype(np.float64)
     axes = _principal(sample)
     sample = sample[:: -(-len(sample) // PROBE)]

@@ -38,9 +38,9 @@ NUMBERS = 2**26  # float32 of rows at a time that a GPU gathers, 256 MiB
 def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
     """Blocks (i, j) of the rows of x (N, D) whose float32 dot product is inside.
 
-    On a GPU if torch sees one, else on all cores. Memory: 20 bytes and a sketch of each row, the
-    sketch shorter if need be for all to fit in half of `means.memory`; and 60 MB for every core,
-    even if all rows are alike. On a GPU, a copy of x there and up to 2 GB.
+    On a GPU if torch sees one, else on all cores. Memory: 24 bytes and a sketch of each row, the
+    sketch shorter if need be for all to fit in half of `means.memory`; 60 MB for every core, even
+    if all rows are alike; and 200 MB to begin with. On a GPU, a copy of x there and up to 2 GB.
 
     Raises SeppError if that is more than the GPU has.
     """
@@ -90,12 +90,12 @@ class Join:
         directions = principal_directions(x)
         self.order = make_order(x, directions.widest, lo, split)
         self.bands = list(self.order.bands(self.tile.high))
-        self.tiles = sum(len(self._others(*band[2:])) for band in self.bands)
-        self.sketch = make_sketch(
-            self.torch, x, self.order.rows, directions, lo, self.tile, device, memory
-        )
+        self.tiles = sum(len(self._others(*band[1:])) for band in self.bands)
+        rank = np.empty(len(x), np.int64)
+        rank[self.order.rows] = np.arange(len(x))
+        self.sketch = make_sketch(self.torch, x, rank, directions, lo, self.tile, device, memory)
         if self.on_gpu:
-            self.x = self._on_gpu(x, device)
+            self.x = self._on_gpu(x, rank, device)
         else:
             from stages.mining.engines._scan import scan  # here, since Numba is slow to load
 
@@ -133,7 +133,7 @@ class Join:
 
     def _tiles(self) -> Iterator[tuple[int, int]]:
         """Their first ranks."""
-        for start, _, low, high in self.bands:
+        for start, low, high in self.bands:
             for other in self._others(low, high):
                 yield start, other
 
@@ -187,12 +187,12 @@ class Join:
             return self.x[start : start + count]
         return self.torch.from_numpy(self.x[self.order.rows[start : start + count]])
 
-    def _on_gpu(self, x: np.ndarray, device: Any) -> Any:
+    def _on_gpu(self, x: np.ndarray, rank: np.ndarray, device: Any) -> Any:
         """A copy of the rows, by rank."""
         copy = self.torch.empty(x.shape, device=device)
         for start in range(0, len(x), step := max(1, NUMBERS // x.shape[1])):
-            ranks = slice(start, start + step)
-            copy[ranks] = self.torch.from_numpy(x[self.order.rows[ranks]])
+            place = self.torch.from_numpy(rank[start : start + step]).to(device)
+            copy[place] = self.torch.tensor(x[start : start + step], device=device)
         return copy
 
 

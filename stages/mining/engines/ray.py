@@ -19,11 +19,11 @@ from stages.common.errors import SeppError
 from stages.mining.engines import pruned
 from stages.mining.engines._contract import Candidates, Means
 
-PART = 2**16  # rows, at most
 SHARE = 4  # tasks for each core, at least, so that all end at about the same time
 RETRIES = 5  # of a task
 FOUND = pa.schema([("i", pa.int64()), ("j", pa.int64())])
 PAIRS = 2**20  # that are read at a time
+READ = 2**12  # rows that are
 
 
 def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
@@ -38,7 +38,7 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
     _connect(ray)
     cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     memory = means.memory // max(1, *cores)
-    size = part_size(rows, sum(cores))
+    size = part_size(rows, sum(cores), memory // (4 * max(1, x[:1].nbytes)))
     starts = range(0, rows, size)
     scratch = means.scratch and means.scratch.resolve()
     with tempfile.TemporaryDirectory(prefix=".ray-", dir=scratch) as folder:
@@ -47,35 +47,37 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
         join = ray.remote(num_cpus=1, max_retries=RETRIES)(join_parts)
         tasks = [(a, b) for a in starts for b in starts[a // size :]]
         results = [join.remote(folder, a, b, lo, hi, memory) for a, b in tasks]
-        for number, reference in enumerate(results, 1):
-            try:
-                result = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                raise SeppError(f"sepp.engine ray: {str(error).strip().splitlines()[-1]}") from None
-            means.progress.advance(rows * number // len(tasks) - means.progress.done)
-            for block in pq.ParquetFile(result).iter_batches(PAIRS):
-                yield block["i"].to_numpy(), block["j"].to_numpy()
+        try:
+            for number, result in enumerate(map(ray.get, results), 1):
+                means.progress.advance(rows * number // len(tasks) - means.progress.done)
+                for block in pq.ParquetFile(result).iter_batches(PAIRS):
+                    yield block["i"].to_numpy(), block["j"].to_numpy()
+        except ray.exceptions.RayError as error:
+            raise SeppError(f"sepp.engine ray: {str(error).strip().splitlines()[-1]}") from None
+        finally:  # those that nobody will ask for
+            for reference in results:
+                ray.cancel(reference)
 
 
-def part_size(rows: int, cores: int) -> int:
-    """Rows of a part: whole tiles of the join, so that each part but the last is whole."""
+def part_size(rows: int, cores: int, most: int) -> int:
+    """Rows of a part: tasks enough for all cores, and at most so many rows, or one tile's."""
     parts = 1
     while parts * (parts + 1) // 2 < SHARE * cores:
         parts += 1
     tile = pruned.TILES["cpu"].high
-    return min(PART, -(-max(rows, 1) // (parts * tile)) * tile)
+    return min(-(-max(rows, 1) // (parts * tile)), max(1, most // tile)) * tile
 
 
 def join_parts(folder: str, a: int, b: int, lo: float, hi: float, memory: int) -> str:
     """The task: pairs of the part from row a with that from row b; the name of their file."""
     result = Path(folder, f"{a}-{b}.parquet")
-    first = _read_rows(Path(folder, f"{a}.parquet"))
-    both = first if a == b else np.concatenate([first, _read_rows(Path(folder, f"{b}.parquet"))])
-    join = pruned.Join(both, lo, hi, memory // 2, 0 if a == b else len(first), threads=1)
+    files = [pq.ParquetFile(Path(folder, f"{part}.parquet")) for part in dict.fromkeys((a, b))]
+    x, first = _read_rows(files), files[0].metadata.num_rows
+    join = pruned.Join(x, lo, hi, memory // 4, 0 if a == b else first, threads=1)
     partial = result.with_suffix(f".{os.getpid()}")
     with pq.ParquetWriter(partial, FOUND) as writer:
         for _, *pair in join.pairs():
-            columns = (np.where(c < len(first), c + a, c - len(first) + b) for c in pair)
+            columns = (np.where(c < first, c + a, c - first + b) for c in pair)
             writer.write_table(pa.table(list(columns), FOUND))
     os.replace(partial, result)
     return str(result)
@@ -86,9 +88,16 @@ def _write_rows(path: Path, x: np.ndarray) -> None:
     pq.write_table(pa.table({"embedding": rows}), path)
 
 
-def _read_rows(path: Path) -> np.ndarray:
-    column = pq.read_table(path)["embedding"].combine_chunks()
-    return column.flatten().to_numpy().reshape(len(column), -1)
+def _read_rows(files: list[pq.ParquetFile]) -> np.ndarray:
+    """(N, D) float32: all of one, then all of the next, copied once."""
+    dim = files[0].schema_arrow.field("embedding").type.list_size
+    x = np.empty((sum(file.metadata.num_rows for file in files), dim), np.float32)
+    start = 0
+    for file in files:
+        for block in file.iter_batches(READ):
+            x[start : start + len(block)] = block["embedding"].flatten().to_numpy().reshape(-1, dim)
+            start += len(block)
+    return x
 
 
 def _connect(ray: ModuleType) -> None:
