@@ -25,6 +25,8 @@ import click
 import numpy as np
 from contenders import CONTENDERS, HI, LO, MOST
 
+from stages.common.command import command
+
 TOLERANCE = 1e-6  # how near to a bound float32 may get a pair wrong
 
 
@@ -146,11 +148,16 @@ def compare(label: str, x: np.ndarray, rate: float) -> Iterator[str]:
         )
 
 
-@click.command()
+@command
 @click.option("--model", "models", type=Path, multiple=True, help="default: models/sampler")
-@click.option("--rows", multiple=True, type=int, default=(10_000, 30_000, 128_000))
+@click.option("--rows", multiple=True, type=click.IntRange(2), default=(10_000, 30_000, 128_000))
 @click.option(
-    "--dim", "dims", multiple=True, type=int, default=(128, 256, 512), help="of made rows"
+    "--dim",
+    "dims",
+    multiple=True,
+    type=click.IntRange(1),
+    default=(128, 256, 512),
+    help="of made rows",
 )
 @click.option("--contender", hidden=True, nargs=3)
 def main(

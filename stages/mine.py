@@ -70,6 +70,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         found = scratch / "pairs.parquet"
         blocks = pair_blocks(x, sepp.min, sepp.max, sepp.engine, memory, scratch)
         if not write_pairs(found, blocks, ids, sepp):
+            logger.info("no pair: looking for the nearest")
             advice = advise(x, sepp.min, sepp.max, sepp.engine, memory, scratch)
             raise SeppError(f"{inputs.embeddings}: {advice} (see {outputs.curve})")
         recall = None

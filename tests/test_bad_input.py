@@ -94,7 +94,7 @@ MISTAKES = {
     "min above max": Mistake(
         "mine",
         {"sepp.min": 0.99, "sepp.max": 0.97},
-        [PARAMS, "sepp.min 0.99 is above sepp.max 0.97", "lower it"],
+        [PARAMS, "sepp: min 0.99 is above max 0.97", "lower min"],
     ),
     "threshold outside": Mistake(
         "mine", {"sepp.max": 1.5}, [PARAMS, "sepp.max: 1.5", "less than or equal to 1"]

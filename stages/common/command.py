@@ -47,6 +47,7 @@ def command(function: Callable[..., None]) -> click.Command:
     @functools.wraps(function)
     def guarded(*args: object, **kwargs: object) -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("torch").setLevel(logging.WARNING)  # it sums up its caches at the end
         try:
             function(*args, **kwargs)
         except Exception as error:

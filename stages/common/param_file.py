@@ -25,12 +25,13 @@ def validate(file: Path, model: type[BaseModel], values: Any, prefix: str = "") 
     """`values` of section `prefix` as a `model`.
 
     Raises:
-        ParamError: the first thing that is wrong, by its key.
+        ParamError: the first thing that is wrong, by its key; a key that there is not comes before
+            one that is missing, which may be the same one misspelt.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first, *others = error.errors()
+        first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         path = [str(part) for part in first["loc"] if not _is_union_tag(part)]
         key = ".".join(([prefix] if prefix else []) + path) or "file"
         more = f" (and {len(others)} more)" if others and not _alternatives(error) else ""

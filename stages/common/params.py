@@ -167,7 +167,7 @@ class SeppMining(Section):
     @model_validator(mode="after")
     def _order(self) -> SeppMining:
         if self.min > self.max:
-            raise ValueError(f"sepp.min {self.min} is above sepp.max {self.max}: lower it")
+            raise ValueError(f"min {self.min} is above max {self.max}: lower min, or raise max")
         return self
 
 

@@ -77,8 +77,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "not a number": ({"sepp.min": float("nan")}, "sepp.min: nan: ", "finite"),
     "min above max": (
         {"sepp.min": 0.99, "sepp.max": 0.97},
-        "sepp: sepp.min 0.99 is above sepp.max 0.97",
-        "lower it",
+        "sepp: min 0.99 is above max 0.97",
+        "lower min, or raise max",
     ),
     "min above 1": ({"sepp.min": 1.5}, "sepp.min: 1.5: ", "less than or equal to 1"),
     "max below -1": ({"sepp.max": -2}, "sepp.max: -2: ", "greater than or equal to -1"),

@@ -1,5 +1,7 @@
 """Mining against inputs that a person can solve, and against float64 brute force."""
 
+import socket
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -283,6 +285,17 @@ def test_a_gpu_without_room(monkeypatch):
 def test_missing_ray(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(SeppError, match=r'Ray is not installed; run `pip install -e "\.\[ray\]"`'):
+        find_pairs(np.eye(2, dtype=np.float32), 0, 1, "ray")
+
+
+def test_no_ray_cluster_at_the_address(monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"  # nobody listens there
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(SeppError, match=rf"RAY_ADDRESS={address}: .*refused; `ray start --head`"):
         find_pairs(np.eye(2, dtype=np.float32), 0, 1, "ray")
 
 

@@ -7,6 +7,7 @@ again whose worker died.
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ RETRIES = 5  # of a task
 FOUND = pa.schema([("i", pa.int64()), ("j", pa.int64())])
 PAIRS = 2**20  # that are read at a time
 READ = 2**12  # rows that are
+SECONDS = 5  # to wait for a cluster to answer
 
 
 def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
@@ -54,9 +56,6 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
                     yield block["i"].to_numpy(), block["j"].to_numpy()
         except ray.exceptions.RayError as error:
             raise SeppError(f"sepp.engine ray: {str(error).strip().splitlines()[-1]}") from None
-        finally:  # those that nobody will ask for
-            for reference in results:
-                ray.cancel(reference)
 
 
 def part_size(rows: int, cores: int, most: int) -> int:
@@ -103,18 +102,22 @@ def _read_rows(files: list[pq.ParquetFile]) -> np.ndarray:
 def _connect(ray: ModuleType) -> None:
     if ray.is_initialized():
         return
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.rpartition(":")
     try:
+        if host and port.isdigit():  # Ray itself goes on trying for a quarter of an hour
+            socket.create_connection((host, int(port)), SECONDS).close()
         ray.init(log_to_driver=False, include_dashboard=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        address = os.environ.get("RAY_ADDRESS", "(not set)")
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SeppError(
-            f"environment: RAY_ADDRESS={address}: {reason}; "
-            "`ray start --head` prints the address of a cluster that it starts"
+            f"environment: RAY_ADDRESS={address}: {reason}; `ray start --head` starts a cluster "
+            "and says its address; if it asks for a token, set RAY_AUTH_MODE=token here too"
         ) from None
 
 
 def _import_ray() -> ModuleType:
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks that nobody waits for
     try:
         import ray
     except ImportError:
