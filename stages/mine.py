@@ -201,7 +201,8 @@ def write_pairs(path: Path, blocks: Iterator[Pairs], ids: np.ndarray, sepp: Sepp
 
 def read_pairs(path: Path, ids: np.ndarray) -> Iterator[Pairs]:
     """The pairs of rows that `write_pairs` wrote, in blocks."""
-    for batch in pq.ParquetFile(path).iter_batches(ROW_GROUP):
+    file = pq.ParquetFile(path, pre_buffer=False)  # else all of it is held
+    for batch in file.iter_batches(ROW_GROUP):
         anchor, positive, similarity = (column.to_numpy() for column in batch.columns)
         yield Pairs(np.searchsorted(ids, anchor), np.searchsorted(ids, positive), similarity)
 

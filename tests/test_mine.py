@@ -19,7 +19,7 @@ from stages import mine
 from stages.common import artifacts
 from stages.common.errors import ArtifactError, EmbeddingError, ParamError, SeppError
 from stages.common.params import SeppMining
-from stages.mining import find_pairs, pair_blocks
+from stages.mining import Pairs, find_pairs, pair_blocks
 
 IMAGES, DIM = 60, 8
 
@@ -278,3 +278,19 @@ mine.run(mine.Params(seed=0, sepp=sepp), inputs, outputs)
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pairs_are_read_a_part_at_a_time(tmp_path, monkeypatch):
+    """However large the file, only a part of it is in memory."""
+    monkeypatch.setattr(mine, "ROW_GROUP", 10_000)
+    rng = np.random.default_rng(0)
+    i, j = np.triu_indices(700, 1)
+    pairs = Pairs(i, j, rng.random(len(i), np.float32))
+    ids = np.arange(700)
+    mine.write_pairs(tmp_path / "pairs.parquet", iter([pairs]), ids, params().sepp)
+    before, most, count = pa.total_allocated_bytes(), 0, 0
+    for block in mine.read_pairs(tmp_path / "pairs.parquet", ids):
+        most = max(most, pa.total_allocated_bytes() - before)
+        count += len(block.anchor)
+    assert count == len(i)
+    assert most < sum(column.nbytes for column in pairs) / 4

@@ -52,7 +52,7 @@ def candidates(x: np.ndarray, lo: float, hi: float, means: Means) -> Candidates:
         try:
             for number, result in enumerate(map(ray.get, results), 1):
                 means.progress.advance(rows * number // len(tasks) - means.progress.done)
-                for block in pq.ParquetFile(result).iter_batches(PAIRS):
+                for block in pq.ParquetFile(result, pre_buffer=False).iter_batches(PAIRS):
                     yield block["i"].to_numpy(), block["j"].to_numpy()
         except ray.exceptions.RayError as error:
             raise SeppError(f"sepp.engine ray: {str(error).strip().splitlines()[-1]}") from None
@@ -70,7 +70,8 @@ def part_size(rows: int, cores: int, most: int) -> int:
 def join_parts(folder: str, a: int, b: int, lo: float, hi: float, memory: int) -> str:
     """The task: pairs of the part from row a with that from row b; the name of their file."""
     result = Path(folder, f"{a}-{b}.parquet")
-    files = [pq.ParquetFile(Path(folder, f"{part}.parquet")) for part in dict.fromkeys((a, b))]
+    paths = [Path(folder, f"{part}.parquet") for part in dict.fromkeys((a, b))]
+    files = [pq.ParquetFile(path, pre_buffer=False) for path in paths]
     x, first = _read_rows(files), files[0].metadata.num_rows
     join = pruned.Join(x, lo, hi, memory // 4, 0 if a == b else first, threads=1)
     partial = result.with_suffix(f".{os.getpid()}")
