@@ -12,9 +12,10 @@ from pathlib import Path
 import click
 from filelock import FileLock, Timeout
 
+from stages import source
 from stages.common import artifacts, env
 from stages.common.command import command
-from stages.common.errors import SeppError
+from stages.common.errors import ArtifactError, SeppError
 from stages.common.params import load_all, plugins
 
 STAGES = (
@@ -123,11 +124,28 @@ def _uncommitted(path: Path) -> bool:
 @main.add_command
 @command
 def summary() -> None:
-    """Print the results as a small table: pairs, top-1 per arm, where the report is."""
+    """Print the results as a small table: pairs, top-1 per arm, where the report is.
+
+    Says so if params, code or data have changed since.
+    """
+    from stages.reporting.freshness import stale
     from stages.reporting.table import print_summary
 
-    summary_file = Path("reports/summary.json")
-    print_summary(artifacts.read_json(summary_file, "report"), Path("reports/index.html"))
+    file = Path("reports/summary.json")
+    numbers = artifacts.read_json(file, "report")
+    if not {"data", "pairs", "arms", "gain", "test_error"} <= numbers.keys():
+        raise ArtifactError(file, "was written by another version", "report")
+    changed = ", ".join(filter(None, [_files_changed(), stale()]))
+    print_summary(numbers, Path("reports/index.html"), changed or None)
+
+
+def _files_changed() -> str | None:
+    """Whether an external data set is another than its listing, which `dvc repro` makes anew."""
+    listed, name = Path("data/source.json"), load_all(Path("params.yaml")).data.name
+    if name == "digits" or not env.data_root().is_dir():
+        return None
+    same = artifacts.read_json(listed, "source") == source.describe(name)
+    return None if same else f"files in {env.data_root()}"
 
 
 @main.add_command

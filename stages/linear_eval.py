@@ -125,7 +125,7 @@ def evaluate(
     result["linear_top1"] = top_k(classifier, test, test_labels, 1)
     if classes > 5:
         result["linear_top5"] = top_k(classifier, test, test_labels, 5)
-    return {**result, "knn_top1": knn}
+    return {**result, "knn_top1": knn, "test_images": len(test_ids)}
 
 
 def features_of(

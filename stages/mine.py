@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
@@ -63,7 +64,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     memory = int(sepp.memory * 2**30) // 2  # of the rows, and of all else
     with _scratch(outputs.pairs.parent / ".mine") as scratch:
         ids, x = read_embeddings(inputs.embeddings, memory, scratch)
-        labels = read_labels(inputs, ids)
+        labels, train = read_labels(inputs, ids)
         # Before the pairs, since it is most needed where there are none, or too many.
         artifacts.write_csv(outputs.curve, threshold_curve(x, labels, params.seed))
         check_count(x, params, memory, outputs.curve)
@@ -86,11 +87,30 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     if recall:
         metrics["recall"] = recall
     artifacts.write_json(outputs.metrics, metrics)
-    accuracy = "unknown" if metrics["accuracy"] is None else f"{metrics['accuracy']:.2%}"
-    logger.info(
-        "%s pairs of %s images in [%s, %s], accuracy %s",
-        *(f"{metrics['count']:,}", f"{len(ids):,}", sepp.min, sepp.max, accuracy),
-    )
+    say(metrics, sepp, train)
+
+
+def say(metrics: dict, sepp: SeppMining, train: int) -> None:
+    """Log what was found, and warn of pairs that are wrong or many; `train` is the number of
+    training images."""
+    count, accuracy, chance = (metrics[key] for key in ("count", "accuracy", "chance"))
+    right = "unknown"
+    if accuracy is not None:
+        low, high = metrics["accuracy_low"], metrics["accuracy_high"]
+        right = f"{accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}; by chance {chance:.1%})"
+    interval = f"[{sepp.min}, {sepp.max}]"
+    images = f"{metrics['images']:,} images"
+    logger.info("%s pairs of %s in %s, accuracy %s", f"{count:,}", images, interval, right)
+    if accuracy is not None and low <= chance:
+        remedy = "raise sepp.min, or train the sampler longer"
+        logger.warning("these pairs are no better than chance: %s", remedy)
+    if count > train:
+        logger.warning(
+            "%.3g semantic pairs per training image: an epoch over an arm's rows takes %.3g times "
+            "vanilla's steps, and with pretrain.match_steps: true each image is seen beside itself "
+            "%.3g times less often; raise sepp.min, or cap the pairs with sepp.max_per_anchor",
+            *(count / train, 1 + count / train, 1 + count / train),
+        )
 
 
 def check_count(x: np.ndarray, params: Params, memory: int, curve: Path) -> None:
@@ -167,14 +187,16 @@ def _empty(rows: int, dim: int, memory: int, scratch: Path) -> np.ndarray:
     return np.memmap(file, np.float32, "r+", shape=(rows, dim))
 
 
-def read_labels(inputs: Inputs, ids: np.ndarray) -> np.ndarray:
-    """(K,) int32 labels of the embedded images, -1 = none."""
+def read_labels(inputs: Inputs, ids: np.ndarray) -> tuple[np.ndarray, int]:
+    """(K,) int32 labels of the embedded images, -1 = none; and how many images there are to train
+    on, embedded or not."""
     file = artifacts.open_parquet(inputs.manifest, artifacts.MANIFEST, "prepare")
-    labels = file.read(columns=["label"]).column("label").to_numpy()  # row = id
+    table = file.read(columns=["label", "split"])
+    labels = table.column("label").to_numpy()  # row = id
     if len(ids) and not 0 <= ids[0] <= ids[-1] < len(labels):
         problem = f"names images that are not in {inputs.manifest}"
         raise ArtifactError(inputs.embeddings, problem, "embed")
-    return labels[ids]
+    return labels[ids], pc.sum(pc.equal(table.column("split"), "train")).as_py() or 0
 
 
 def write_pairs(path: Path, blocks: Iterator[Pairs], ids: np.ndarray, sepp: SeppMining) -> int:

@@ -69,7 +69,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         )
     _write_images(outputs.images, surveys, pack)
     left_out = sum(found.left_out for found in surveys)
-    about = {"classes": dataset.classes, "left_out": left_out}
+    about = {"name": data.name, "classes": dataset.classes, "left_out": left_out}
     artifacts.write_parquet(outputs.manifest, _manifest(surveys, pack), artifacts.MANIFEST, about)
     counts = ", ".join(f"{len(found.rows):,} {found.split.name}" for found in surveys)
     how = "packed" if pack else "streamed"

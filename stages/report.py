@@ -11,15 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.params import Arm, Named, Seed, StageParams
+from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import read_evaluations, read_histories, read_mining, read_rows
 from stages.reporting.page import Findings, render
 from stages.reporting.summary import summarise
+
+CURVE = ("similarity", "pairs", "accuracy", "accuracy_low", "accuracy_high", "judged")
 
 
 @dataclass(frozen=True)
@@ -47,24 +52,34 @@ class Params(StageParams):
     pretrain: Named
 
 
-def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """Raises ArtifactError if a result is missing or not whole, DataError if an image is gone."""
+def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = None) -> None:
+    """Raises ArtifactError if a result is missing or not whole, DataError if an image is gone.
+
+    `changed` is what the page says has changed since the results were made.
+    """
     mining = read_mining(inputs.mine)
     runs = read_evaluations(inputs.evaluations, params.arms, params.seeds)
     pairs = artifacts.read_parquet(inputs.pairs, artifacts.PAIRS, "mine")
     about = artifacts.metadata(pairs)
     if not {"min", "max"} <= about.keys():
         raise ArtifactError(inputs.pairs, "does not say its similarity interval", "mine")
+    store = ImageStore(inputs.manifest, inputs.images)
+    data = {
+        "name": store.name,
+        **{split: len(store.select(split)) for split in ("train", "test")},
+        "classes": len(np.unique(store.labels[store.labels >= 0])),
+    }
     findings = Findings(
-        summary=summarise(mining, runs),
+        summary=summarise(data, mining, runs),
+        changed=changed,
         mining=mining,
         runs=runs,
         interval=(about["min"], about["max"]),
         methods=(params.sampler.method, params.pretrain.method),
-        curve=read_rows(inputs.curve, "mine", ("similarity", "pairs", "accuracy")),
+        curve=read_rows(inputs.curve, "mine", CURVE),
         sampler=read_rows(inputs.sampler_history, "sampler", ("epoch", "loss")),
         histories=read_histories(inputs.histories, params.arms, params.seeds),
-        gallery=make_gallery(pairs, ImageStore(inputs.manifest, inputs.images)),
+        gallery=make_gallery(pairs, store),
     )
     page = render(findings)
     artifacts.write_json(outputs.summary, findings.summary)
@@ -79,7 +94,8 @@ def main(params_file: Path) -> None:
 
     Means and sample standard deviations are over the seeds in params.yaml, of the last epoch.
     """
-    run(Params.load(params_file), Inputs(), Outputs())
+    # DVC runs the stage after all that it reads, so that nothing is stale; by hand anything may be.
+    run(Params.load(params_file), Inputs(), Outputs(), changed=stale(but="report"))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,11 @@ class Params(StageParams):
 
 def run(params: Params, outputs: Outputs) -> None:
     """Raises DataError when the data root is no folder."""
-    name = params.data.name
+    artifacts.write_json(outputs.listing, describe(params.data.name))
+
+
+def describe(name: str) -> dict[str, object]:
+    """What `data/source.json` says of the files of data set `name`; raises DataError."""
     root = env.data_root()
     if name != "digits" and not root.is_dir():
         raise DataError(
@@ -36,9 +40,7 @@ def run(params: Params, outputs: Outputs) -> None:
     entries = sorted(listing(root)) if name != "digits" else []
     digest = hashlib.sha256(repr(entries).encode()).hexdigest() if entries else ""
     total = sum(size for _, size, _ in entries)
-    artifacts.write_json(
-        outputs.listing, {"name": name, "files": len(entries), "bytes": total, "digest": digest}
-    )
+    return {"name": name, "files": len(entries), "bytes": total, "digest": digest}
 
 
 def listing(

@@ -79,9 +79,8 @@ def write_data(folder: Path, train: int = 48, test: int = 24, classes: int = 3) 
         },
         schema=artifacts.MANIFEST,
     )
-    artifacts.write_parquet(
-        folder / "data/manifest.parquet", table, artifacts.MANIFEST, {"classes": None}
-    )
+    about = {"name": "made", "classes": None}
+    artifacts.write_parquet(folder / "data/manifest.parquet", table, artifacts.MANIFEST, about)
     np.save(folder / "data/images.npy", images)
 
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from stages import cli
 from stages.common import env
 from stages.common.params import load_all, plugins
+from stages.reporting.summary import summarise
 from tests.conftest import REPOSITORY, write_params
 
 PRESETS = ["cifar10", "digits", "imagenet", "stl10"]
@@ -255,20 +256,24 @@ def test_clean_state(checkout):
 
 
 def test_summary(checkout):
-    pairs = {"count": 20, "accuracy": 0.5, "anchors_covered": 12, "images": 100}
-    numbers = {"top1_mean": 90.0, "top1_std": 1.0, "knn_mean": 80.0, "knn_std": 1.0, "n": 2}
-    better = {**numbers, "top1_mean": 92.5}
-    summary = {
-        "pairs": pairs,
-        "arms": {"vanilla": numbers, "sepp": better},
-        "gain": {"sepp": 2.5},
+    results = {
+        arm: [{"seed": s, "linear_top1": v + s, "knn_top1": v, "steps": 9} for s in (0, 1)]
+        for arm, v in (("vanilla", 90.0), ("sepp", 92.5))
     }
+    shares = {"accuracy": 0.5, "accuracy_low": 0.3, "accuracy_high": 0.7, "chance": 0.1}
+    mining = {"count": 20, **shares, "anchors_covered": 12, "images": 100}
+    data = {"name": "digits", "train": 100, "test": 50, "classes": 10}
     (checkout / "reports").mkdir()
-    (checkout / "reports/summary.json").write_text(json.dumps(summary))
+    file = checkout / "reports/summary.json"
+    file.write_text(json.dumps(summarise(data, mining, results)))
     result = sepp("summary")
     assert result.exit_code == 0, result.exception
     assert "92.5" in result.output
+    assert "Data: digits" in result.output
+    assert "NOTE" not in result.output  # no DVC here that could tell
     assert "Report: reports/index.html" in result.output
+    file.write_text(json.dumps({"pairs": {}, "arms": {}, "gain": {"sepp": 2.5}}))
+    assert "was written by another version; run `dvc repro report`" in refused(sepp("summary"))
 
 
 def test_summary_before_any_result(checkout):

@@ -20,6 +20,7 @@ from stages.common import artifacts
 from stages.common.errors import ArtifactError, EmbeddingError, ParamError, SeppError
 from stages.common.params import SeppMining
 from stages.mining import Pairs, find_pairs, pair_blocks
+from stages.report import CURVE
 
 IMAGES, DIM = 60, 8
 
@@ -103,8 +104,29 @@ def test_end_to_end(case):
     assert metrics["count"] == len(table) > 10
     assert metrics["accuracy"] == pytest.approx((anchor == positive).mean(), abs=1e-6)
     assert metrics["images"] == IMAGES / 2
-    assert list(curve[0]) == ["similarity", "pairs", "accuracy"]
+    assert metrics["accuracy_low"] < metrics["accuracy"] <= metrics["accuracy_high"]
+    shares = np.bincount(case.labels[case.ids]) / len(case.ids)
+    assert metrics["chance"] == pytest.approx((shares**2).sum(), abs=1e-6)
+    assert list(curve[0]) == list(CURVE)
     assert sum(int(row["pairs"]) for row in curve) == len(find_pairs(case.x, 0.8, 1).anchor)
+
+
+def test_pairs_no_better_than_chance_are_warned_of(case, caplog):
+    case.run()
+    assert "no better than chance" not in caplog.text
+    case.labels[:] = np.random.default_rng(5).permutation(case.labels)
+    case.write()
+    case.run()
+    assert "these pairs are no better than chance: raise sepp.min" in caplog.text
+
+
+def test_more_pairs_than_images_are_warned_of(case, caplog):
+    count = len(case.run()[0])
+    assert count > IMAGES
+    assert f"takes {1 + count / IMAGES:.3g} times vanilla's steps" in caplog.text
+    caplog.clear()
+    case.run(max_pairs=IMAGES)
+    assert "semantic pairs per training image" not in caplog.text
 
 
 def test_recall_of_an_approximate_engine(case):

@@ -96,6 +96,9 @@ class Checkout:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
 
+    def sepp_summary(self) -> str:
+        return self.run(str(Path(sys.executable).with_name("sepp")), "summary")
+
     def metric(self, path: str) -> dict:
         return json.loads((self.folder / f"reports/{path}.json").read_text())
 
@@ -120,13 +123,17 @@ def test_results_are_complete(checkout):
     assert summary["pairs"]["count"] == 60
     assert set(summary["arms"]) == {"vanilla", "sepp"}
     assert summary["arms"]["sepp"]["n"] == 1
-    assert summary["gain"]["sepp"] == pytest.approx(
+    assert summary["gain"]["sepp"]["linear"]["mean"] == pytest.approx(
         summary["arms"]["sepp"]["top1_mean"] - summary["arms"]["vanilla"]["top1_mean"], abs=1e-3
     )
+    assert summary["gain"]["sepp"]["steps"] == 1
     page = (checkout.folder / "reports/index.html").read_text()
     assert "<svg" in page
     assert "data:image/" in page
-    assert "vanilla" in checkout.run(str(Path(sys.executable).with_name("sepp")), "summary")
+    assert "Changed since" not in page
+    said = checkout.sepp_summary()
+    assert "vanilla" in said
+    assert "NOTE" not in said
     assert "linear_top1" in checkout.dvc("metrics", "show")
     assert "thresholds" in checkout.dvc("plots", "show", "--json")
 
@@ -136,6 +143,20 @@ def test_nothing_runs_twice(checkout):
     assert checkout.ran("repro") == []
     print(f"a repro with nothing to do: {time.monotonic() - began:.2f} s")
     assert "nothing to commit" in checkout.run("git", "status")
+
+
+def test_results_of_other_params_or_code_say_so(checkout):
+    params, code = checkout.folder / "params.yaml", checkout.folder / "stages/combine.py"
+    params.write_text(params.read_text().replace("max: 0.99", "max: 0.98"))
+    code.write_text(code.read_text() + "\n")
+    said = " ".join(checkout.sepp_summary().split())
+    assert "changed since: sepp.max, stages/combine.py" in said
+    checkout.run(sys.executable, "-m", "stages.report")
+    page = (checkout.folder / "reports/index.html").read_text()
+    assert "Changed since: sepp.max, stages/combine.py" in page
+    checkout.run("git", "checkout", "-q", ".")
+    checkout.dvc("checkout", "-q", "--force")
+    assert "NOTE" not in checkout.sepp_summary()
 
 
 def test_a_threshold_reruns_only_what_is_downstream_of_the_pairs(checkout):
@@ -173,12 +194,14 @@ def test_experiments_from_the_queue_run_in_a_copy(checkout):
 
 
 def test_a_training_parameter_does_not_touch_the_pairs(checkout):
-    ran = checkout.ran("exp", "run", "-S", "pretrain.match_steps=true")
+    ran = checkout.ran("exp", "run", "-S", "pretrain.match_steps=false")
     assert {name.split("@")[0] for name in ran} == {"pretrain", "linear_eval", "report"}
     steps = [
         checkout.metric(f"metrics/linear_eval/{arm}-0")["steps"] for arm in ("vanilla", "sepp")
     ]
-    assert steps == [200 // 16] * 2
+    assert steps == [200 // 16, 260 // 16]
+    ratio = checkout.metric("summary")["gain"]["sepp"]["steps"]
+    assert ratio == pytest.approx(steps[1] / steps[0], abs=1e-4)
 
 
 def test_methods_are_chosen_and_tracked_apart(checkout):
@@ -246,5 +269,7 @@ def test_changed_external_data_is_noticed(checkout, tmp_path, monkeypatch):
     )
     assert checkout.ran("repro", "prepare") == ["source@imagefolder", "prepare"]
     assert checkout.ran("repro", "prepare") == ["source@imagefolder"]
+    assert "files in" not in checkout.sepp_summary()
     Image.new("RGB", (9, 9)).save(tmp_path / "train/a/new.png")
+    assert "changed since: files in" in checkout.sepp_summary()
     assert checkout.ran("repro", "prepare") == ["source@imagefolder", "prepare"]

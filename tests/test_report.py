@@ -74,7 +74,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     write_pairs([(0, 3, 0.97), (1, 4, 0.98), (0, 1, 0.975)])
     write_mining(accuracy=2 / 3)
     curve = [
-        {"similarity": s / 100, "pairs": 100 - s, "accuracy": s / 100 if s < 98 else None}
+        {"similarity": s / 100, "pairs": 100 - s, **accuracy(s / 100 if s < 98 else None)}
         for s in range(80, 100)
     ]
     artifacts.write_csv(report.Inputs.curve, curve)
@@ -88,6 +88,15 @@ def history(loss: float) -> list[dict]:
     return [{"epoch": e, "loss": loss / e, "embedding_std": 0.9, "lr": 0.1} for e in (1, 2, 3)]
 
 
+def accuracy(value: float | None) -> dict:
+    """The columns of the curve that need labels."""
+    known = value is not None
+    low, high = (value - 0.1, min(1, value + 0.1)) if known else (None, None)
+    return {
+        "accuracy": value, "accuracy_low": low, "accuracy_high": high, "judged": 30 if known else 0
+    }  # fmt: skip
+
+
 def write_pairs(rows: list[tuple]) -> None:
     table = pa.table([pa.array(c) for c in zip(*rows, strict=True)], artifacts.PAIRS.names)
     about = {"min": 0.97, "max": 0.99, "engine": "faiss"}
@@ -95,33 +104,45 @@ def write_pairs(rows: list[tuple]) -> None:
 
 
 def write_mining(accuracy: float | None, **more: str) -> None:
-    metrics = {"count": 3, "accuracy": accuracy, "anchors_covered": 4, "images": 48, **more}
+    known = {"accuracy_low": 0.2, "accuracy_high": 0.9, "chance": 1 / 3}
+    known = dict.fromkeys(known) if accuracy is None else known
+    metrics = {
+        "count": 3, "accuracy": accuracy, **known, "anchors_covered": 4, "images": 48, **more,
+    }  # fmt: skip
     artifacts.write_json(report.Inputs.mine, metrics)
 
 
 def write_run(arm: str, seed: int, **result: object) -> None:
-    about = {"arm": arm, "seed": seed, "epochs": 3, "rows": 48, "steps": 9}
+    about = {"arm": arm, "seed": seed, "epochs": 3, "rows": 48, "steps": 9, "test_images": 24}
     artifacts.write_json(report.Inputs.evaluations / f"{arm}-{seed}.json", {**about, **result})
     artifacts.write_csv(report.Inputs.histories / f"{arm}-{seed}.csv", history(4.0 + seed))
 
 
-def run(arms=ARMS, seeds=SEEDS) -> tuple[dict, str]:
+def run(arms=ARMS, seeds=SEEDS, **more) -> tuple[dict, str]:
     names = {"sampler": Named(method="nnclr"), "pretrain": Named(method="fnc")}
     params = report.Params.model_construct(arms=arms, seeds=seeds, **names)
     outputs = report.Outputs()
-    report.run(params, report.Inputs(), outputs)
+    report.run(params, report.Inputs(), outputs, **more)
     return json.loads(outputs.summary.read_text()), outputs.page.read_text()
 
 
 def test_the_summary_is_what_one_computes_by_hand(folder):
     summary, _ = run()
-    assert summary["pairs"] == {"count": 3, "accuracy": 2 / 3, "anchors_covered": 4}
+    assert summary["data"] == {"name": "made", "train": 48, "test": 24, "classes": 3}
+    assert summary["pairs"] == {
+        "count": 3, "accuracy": 2 / 3, "accuracy_low": 0.2, "accuracy_high": 0.9, "chance": 1 / 3,
+        "anchors_covered": 4,
+    }  # fmt: skip
     assert summary["arms"]["vanilla"] == {
-        "top1_mean": 90.5, "top1_std": 0.707107, "knn_mean": 89.5, "knn_std": 0.707107, "n": 2,
+        "top1_mean": 90.5, "top1_std": 0.707107, "top1": [90, 91],
+        "knn_mean": 89.5, "knn_std": 0.707107, "knn": [89, 90],
+        "n": 2, "seeds": [0, 1], "steps": 9,
     }  # fmt: skip
     assert summary["arms"]["sepp"]["top1_std"] == 2.12132  # 3 / sqrt(2): the sample deviation
-    assert summary["gain"] == {"sepp": 3.0}
-    assert list(summary) == ["pairs", "arms", "gain"]
+    # Differences 2 and 4: t of one degree of freedom at 97.5 % is 12.7062.
+    expected = {"mean": 3.0, "low": -9.706205, "high": 15.706205, "p": 0.204833, "n": 2}
+    assert summary["gain"]["sepp"]["linear"] == {**expected, "differences": [2, 4]}
+    assert list(summary) == ["data", "pairs", "arms", "gain", "test_error"]
     assert list(summary["arms"]) == ARMS
 
 
@@ -135,8 +156,24 @@ def test_results_of_other_arms_and_seeds_are_ignored(folder):
 def test_one_seed_has_no_spread(folder):
     summary, page = run(seeds=[0])
     assert summary["arms"]["sepp"]["top1_std"] is None
-    assert summary["gain"] == {"sepp": 2.0}
-    assert "one seed, so this may be chance" in Page(page).text
+    gain = summary["gain"]["sepp"]["linear"]
+    assert (gain["mean"], gain["low"], gain["p"]) == (2.0, None, None)
+    assert "one seed, so no interval: this may be chance" in Page(page).text
+
+
+def test_the_page_says_what_has_changed_since(folder):
+    assert "Changed since" not in Page(run()[1]).text
+    assert "Changed since: sepp.min." in Page(run(changed="sepp.min")[1]).text
+
+
+def test_more_steps_are_marked_on_the_page(folder):
+    assert "steps)" not in Page(run()[1]).text
+    for seed in SEEDS:
+        path = report.Inputs.evaluations / f"sepp-{seed}.json"
+        artifacts.write_json(path, {**json.loads(path.read_text()), "steps": 252})
+    text = Page(run()[1]).text
+    assert "3 semantic pairs (x 28 steps)" in text
+    assert "may be longer training" in text
 
 
 def test_without_vanilla_there_is_no_gain(folder):
@@ -150,8 +187,8 @@ def test_a_skipped_evaluation_says_why(folder):
         write_run(arm, seed, skipped="the data set has no test split")
     summary, page = run()
     assert summary["arms"]["sepp"] == {
-        "top1_mean": None, "top1_std": None, "knn_mean": None, "knn_std": None, "n": 0,
-        "note": "the data set has no test split",
+        "top1_mean": None, "top1_std": None, "top1": [], "knn_mean": None, "knn_std": None,
+        "knn": [], "n": 0, "seeds": [], "steps": 9, "note": "the data set has no test split",
     }  # fmt: skip
     assert summary["gain"] == {"sepp": None}
     text = Page(page).text
@@ -168,10 +205,11 @@ def test_without_labels_the_page_says_why_accuracy_is_missing(folder):
     artifacts.write_parquet(
         report.Inputs.manifest, manifest, artifacts.MANIFEST, artifacts.metadata(manifest)
     )
-    rows = [{"similarity": s / 100, "pairs": 3, "accuracy": None} for s in range(80, 100)]
+    rows = [{"similarity": s / 100, "pairs": 3, **accuracy(None)} for s in range(80, 100)]
     artifacts.write_csv(report.Inputs.curve, rows)
     summary, text = run()
-    assert summary["pairs"] == {"count": 3, "accuracy": None, "anchors_covered": 4, "note": why}
+    assert summary["pairs"]["accuracy"] is summary["pairs"]["chance"] is None
+    assert summary["pairs"]["note"] == why
     page = Page(text)
     assert "No accuracy: the images of the pairs have no labels." in page.text
     assert page.text.count("labels unknown") == 3

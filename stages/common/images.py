@@ -21,6 +21,7 @@ class ImageStore:
         splits: (N,) str, train | labelled | test.
         labels: (N,) int32, -1 = none.
         classes: names of the classes, or None.
+        name: of the data set, "" if not known.
     """
 
     def __init__(self, manifest: Path, images: Path, root: Path | None = None) -> None:
@@ -30,7 +31,9 @@ class ImageStore:
         self.ids = table["id"].to_numpy()
         self.splits = np.asarray(table["split"].to_pylist(), dtype=object)
         self.labels = table["label"].to_numpy()
-        self.classes: list[str] | None = artifacts.metadata(table).get("classes")
+        about = artifacts.metadata(table)
+        self.classes: list[str] | None = about.get("classes")
+        self.name: str = about.get("name", "")
         self._offsets, self._lengths = table["offset"].to_numpy(), table["length"].to_numpy()
         self._paths = table["path"].to_pylist() if table["path"].null_count < len(table) else None
         if not images.exists():

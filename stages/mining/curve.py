@@ -6,6 +6,7 @@ import numpy as np
 
 from stages.common.progress import Progress
 from stages.common.unit import unit_rows
+from stages.mining.intervals import accuracy_interval
 from stages.mining.rows import error_bound, similarity
 
 LOWEST, BINS = 80, 20  # hundredths: bins [0.80, 0.81) … [0.99, 1.00]
@@ -18,18 +19,22 @@ EDGE = 1e-6
 def threshold_curve(
     embeddings: np.ndarray, labels: np.ndarray, seed: int
 ) -> list[dict[str, float | int | None]]:
-    """One row a bin: similarity (its lower edge), pairs, accuracy.
+    """One row a bin: similarity (its lower edge), pairs, accuracy, its 95 % interval, judged.
 
     `embeddings` is (K, D) float32, `labels` (K,) with -1 = none. At most 2,000 anchors, drawn by
     `seed`, are compared with all K rows. ``pairs`` estimates the unordered pairs among all K rows,
-    and is exact if every row is an anchor; ``accuracy`` is the share of equal labels among those
-    where both are known, None if there are none.
+    and is exact if every row is an anchor; ``accuracy`` is the share of equal labels among the
+    ``judged`` pairs of the sample where both are known, None if there are none.
     """
     x = unit_rows(embeddings)  # (K, D)
     rows = len(x)
     rng = np.random.default_rng(seed)
     anchors = np.sort(rng.choice(rows, min(rows, ANCHORS), replace=False))  # (A,)
-    total, known, equal = np.zeros((3, BINS), np.int64)
+    total, known, equal = np.zeros((3, BINS))
+    seen = np.zeros((BINS, rows), bool)  # images that a judged pair of the bin has
+    # A pair of two anchors is met twice.
+    share = np.ones(rows)
+    share[anchors] = 0.5
     step = max(1, BLOCK // max(1, len(anchors)))
     with Progress("threshold curve", rows, "rows") as progress:
         for start in range(0, rows, step):
@@ -37,18 +42,33 @@ def threshold_curve(
             labelled = (labels[i] >= 0) & (labels[j] >= 0)
             right = labelled & (labels[i] == labels[j])
             for counts, which in ((total, ...), (known, labelled), (equal, right)):
-                counts += np.bincount(bins[which], minlength=BINS)
+                counts += np.bincount(bins[which], share[j[which]], minlength=BINS)
+            seen[bins[labelled], i[labelled]] = seen[bins[labelled], j[labelled]] = True
             progress.advance(min(step, rows - start))
-    # Each unordered pair among the anchors is met twice, each other one with chance A / K.
-    scale = rows / (2 * len(anchors)) if rows else 0.0
+    scale = _pairs(rows) / (_pairs(rows) - _pairs(rows - len(anchors))) if rows > 1 else 0.0
+    images = seen.sum(1)
     return [
         {
             "similarity": (LOWEST + bin_) / 100,
             "pairs": round(float(total[bin_]) * scale),
-            "accuracy": round(float(equal[bin_] / known[bin_]), 6) if known[bin_] else None,
+            **_accuracy(equal[bin_], known[bin_], int(images[bin_])),
         }
         for bin_ in range(BINS)
     ]
+
+
+def _pairs(rows: int) -> int:
+    """Unordered pairs among so many rows."""
+    return rows * (rows - 1) // 2
+
+
+def _accuracy(right: float, judged: float, images: int) -> dict[str, float | int | None]:
+    names = ("accuracy", "accuracy_low", "accuracy_high")
+    if not judged:
+        return {**dict.fromkeys(names), "judged": 0}
+    values = right / judged, *accuracy_interval(right, judged, images)
+    rounded = {name: round(float(v), 6) for name, v in zip(names, values, strict=True)}
+    return {**rounded, "judged": round(judged)}
 
 
 def _binned(

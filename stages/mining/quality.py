@@ -8,20 +8,23 @@ from collections.abc import Iterable
 import numpy as np
 
 from stages.mining import Pairs
+from stages.mining.intervals import accuracy_interval, chance_accuracy
 
 
 def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
     """Metrics of pairs of rows, at least one, in blocks; `labels` (K,) are those of all rows, -1 =
     none.
 
-    count; accuracy: share with equal labels, among pairs where both are known; anchors_covered:
-    distinct images in any pair; pairs_per_anchor: mean over these; images: K; similarity_mean;
-    class_balance: entropy of the anchors' labels over log(number of classes), so 1 if all classes
-    have as many anchors. What needs labels is None where there are none, and ``note`` says why.
+    count; accuracy: share with equal labels, among pairs where both are known, its 95 % interval
+    (accuracy_low, accuracy_high) and chance, the accuracy of random pairs; anchors_covered:
+    distinct images in any pair; pairs_per_anchor: mean over these; pairs_per_image: over all K
+    images; images: K; similarity_mean; class_balance: entropy of the anchors' labels over
+    log(number of classes), so 1 if all classes have as many anchors. What needs labels is None
+    where there are none, and ``note`` says why.
     """
     count = known = right = 0
     total = 0.0
-    covered = np.zeros(len(labels), bool)
+    covered, judged = np.zeros((2, len(labels)), bool)
     classes = np.unique(labels[labels >= 0])
     anchors = np.zeros(len(classes), np.int64)  # pairs whose anchor is of each class
     for pairs in blocks:
@@ -30,16 +33,22 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
         covered[pairs.anchor] = covered[pairs.positive] = True
         anchor, positive = labels[pairs.anchor], labels[pairs.positive]
         both = (anchor >= 0) & (positive >= 0)
+        judged[pairs.anchor[both]] = judged[pairs.positive[both]] = True
         known += int(np.count_nonzero(both))
         right += int(np.count_nonzero((anchor == positive) & both))
         places = np.searchsorted(classes, anchor[anchor >= 0])
         anchors += np.bincount(places, minlength=len(classes))
     images = int(np.count_nonzero(covered))
+    low, high = accuracy_interval(right, known, np.count_nonzero(judged)) if known else (None, None)
     metrics: dict[str, object] = {
         "count": count,
-        "accuracy": round(right / known, 6) if known else None,
+        "accuracy": _rounded(right / known if known else None),
+        "accuracy_low": _rounded(low),
+        "accuracy_high": _rounded(high),
+        "chance": _rounded(chance_accuracy(labels)),
         "anchors_covered": images,
         "pairs_per_anchor": round(2 * count / images, 6),
+        "pairs_per_image": round(count / len(labels), 6),
         "images": len(labels),
         "similarity_mean": round(total / count, 6),
         "class_balance": None,
@@ -53,6 +62,10 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
     if anchors.sum() and len(classes) > 1:
         metrics["class_balance"] = round(_entropy(anchors.tolist()) / math.log(len(classes)), 6)
     return metrics
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _entropy(counts: list[int]) -> float:

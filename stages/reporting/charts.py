@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullL
 
 from stages.reporting.inputs import Rows, Runs
 
+FEW = 20  # judged pairs, below which an accuracy is drawn as a hollow point
 WIDTH = 5.4  # inches; narrow, so that the text is still legible on a phone
 TOKENS = ("ink", "line", "panel", "chosen", "pairs")
 ARMS = ("vanilla", "sepp", "duplicate", "random", "oracle", "sampler")
@@ -47,8 +48,11 @@ STYLE = {
 }
 
 
-def threshold_chart(curve: Rows, low: float, high: float) -> str:
-    """Pairs, and their accuracy where it is known, per 0.01 of similarity; [low, high] shaded."""
+def threshold_chart(curve: Rows, low: float, high: float, chance: float | None = None) -> str:
+    """Pairs, and their accuracy where it is known, per 0.01 of similarity; [low, high] shaded.
+
+    `chance` is the accuracy of random pairs. Bins of few judged pairs are hollow.
+    """
     known = [row for row in curve if row["accuracy"] is not None]
 
     def draw(figure: Figure) -> None:
@@ -58,7 +62,7 @@ def threshold_chart(curve: Rows, low: float, high: float) -> str:
             for bound in (low, high):
                 axes.axvline(bound, color=COLOURS["chosen"], linewidth=1)
         if known:
-            _accuracy(panels[0], known)
+            _accuracy(panels[0], known, chance)
         _pairs(panels[-1], curve)
         panels[-1].set_xlim(curve[0]["similarity"], curve[-1]["similarity"] + 0.01)
         panels[-1].xaxis.set_major_locator(MultipleLocator(0.05))
@@ -66,19 +70,34 @@ def threshold_chart(curve: Rows, low: float, high: float) -> str:
         panels[-1].set_xlabel("cosine similarity of the two images")
 
     label = (
-        "Accuracy of the pairs (line) and their number (bars, logarithmic) for each 0.01 of "
-        f"similarity; the chosen interval, {low:g} to {high:g}, is shaded. The numbers are in the "
-        "table beneath."
+        "Accuracy of the pairs (line, with 95 % intervals and the level of chance) and their "
+        f"number (bars, logarithmic) for each 0.01 of similarity; the chosen interval, {low:g} to "
+        f"{high:g}, is shaded. The numbers are in the table beneath."
     )
     return _svg("thresholds", draw, 3.9 if known else 2.4, label)
 
 
-def _accuracy(axes: Axes, rows: Rows) -> None:
+def _accuracy(axes: Axes, rows: Rows, chance: float | None) -> None:
+    colour = COLOURS["sepp"]
     middle = [row["similarity"] + 0.005 for row in rows]
-    share = [100 * row["accuracy"] for row in rows]
-    axes.plot(middle, share, "o-", color=COLOURS["sepp"], markersize=3.5, linewidth=1.5)
-    axes.set_title("Accuracy: pairs whose labels agree, %")
-    axes.set_ylim(max(0, min(share) - 5), 101)
+    share, low, high = (
+        [100 * row[name] for row in rows] for name in ("accuracy", "accuracy_low", "accuracy_high")
+    )
+    axes.plot(middle, share, "-", color=colour, linewidth=1.5)
+    axes.vlines(middle, low, high, colour, linewidth=1.2, alpha=0.55)
+    for few, face in ((True, COLOURS["panel"]), (False, colour)):
+        points = [i for i, row in enumerate(rows) if (row["judged"] < FEW) == few]
+        x, y = ([values[i] for i in points] for values in (middle, share))
+        axes.plot(x, y, "o", color=colour, markerfacecolor=face, markersize=4, zorder=3)
+    if chance is not None:
+        axes.axhline(100 * chance, color=COLOURS["ink"], linewidth=1, linestyle=(0, (2, 2)))
+        axes.annotate(
+            "chance", (1, 100 * chance), xycoords=("axes fraction", "data"), xytext=(-2, 2),
+            textcoords="offset points", ha="right", fontsize=9,
+        )  # fmt: skip
+    axes.set_title("Accuracy: pairs whose labels agree, % (bar: 95 % interval)")
+    lowest = min(*low, 100 * chance) if chance is not None else min(low)
+    axes.set_ylim(max(0, lowest - 5), 101)
 
 
 def _pairs(axes: Axes, rows: Rows) -> None:

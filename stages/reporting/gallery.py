@@ -1,4 +1,4 @@
-"""A few of the mined pairs to look at: right ones and wrong ones, over the whole interval."""
+"""A few of the mined pairs to look at, right and wrong ones as often as they are among all."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-CARDS = 24
-WRONG = 8  # of these, cards kept for pairs whose labels disagree, however rare they are
+CARDS = 24  # in the sample, and of each kind
+EDGE_OF_BIN = 1e-4  # of a hundredth: a float32 is a little below the decimal that it stands for
 EDGE = 96  # pixels, the longest side of a thumbnail
 CRISP = 48  # pixels; images up to this are shown with their pixels as squares
 
@@ -40,47 +40,60 @@ class Picture:
 class Card:
     similarity: str
     kind: str  # same | different | unknown: whether the labels agree
+    sampled: bool  # in true proportion; else shown by the filter of its kind alone
     anchor: Picture
     positive: Picture
 
 
 def make_gallery(pairs: pa.Table, images: Images) -> list[Card]:
-    """Up to 24 of the pairs, by falling similarity; always the same ones for the same pairs."""
+    """A sample of the pairs by falling similarity, then more of the kind that is rare in it.
+
+    Always the same ones for the same pairs.
+    """
     anchor, positive, similarity = (pairs.column(i).to_numpy() for i in range(3))
     first, second = images.labels[anchor], images.labels[positive]
     known = (first >= 0) & (second >= 0)
     wrong = known & (first != second)
-    chosen = choose(similarity, wrong)
+    rng = np.random.default_rng(0)
+    sampled = sample(similarity, CARDS, rng)
     cards = []
-    for row in chosen.tolist():
+    for row in [*sampled, *_more(sampled, (known & ~wrong, wrong), rng)]:
         kind = "different" if wrong[row] else "same" if known[row] else "unknown"
         ends = (picture(int(ids[row]), images) for ids in (anchor, positive))
-        cards.append(Card(f"{similarity[row]:.4f}", kind, *ends))
+        cards.append(Card(f"{similarity[row]:.4f}", kind, len(cards) < len(sampled), *ends))
     return cards
 
 
-def choose(similarity: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Up to 24 rows of (M,) pairs, by falling similarity, both wrong and other ones among them."""
-    groups = np.flatnonzero(wrong), np.flatnonzero(~wrong)
-    others = min(len(groups[1]), CARDS - min(len(groups[0]), WRONG))
-    counts = min(len(groups[0]), CARDS - others), others
-    rows = np.concatenate(
-        [group[spread(similarity[group], n)] for group, n in zip(groups, counts, strict=True)]
-    )
+def sample(similarity: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Up to `count` rows of (M,) pairs, by falling similarity: of each 0.01 of similarity as large
+    a share as it has of all pairs, at random, so that nothing looks more frequent than it is."""
+    bins = np.floor(100 * similarity.astype(np.float64) + EDGE_OF_BIN).astype(np.int64)
+    names, place, sizes = np.unique(bins, return_inverse=True, return_counts=True)
+    quota = min(count, len(similarity)) * sizes / max(1, len(similarity))
+    taken = np.floor(quota).astype(np.int64)
+    # The places left over go to bins at random, each with the chance of its remainder.
+    left = min(count, len(similarity)) - int(taken.sum())
+    if left:
+        rest = quota - taken
+        taken[rng.choice(len(names), left, replace=False, p=rest / rest.sum())] += 1
+    chosen = [
+        rng.choice(np.flatnonzero(place == bin_), number, replace=False)
+        for bin_, number in enumerate(taken)
+    ]
+    rows = np.concatenate(chosen) if chosen else np.empty(0, np.int64)
     return rows[np.lexsort((rows, -similarity[rows]))]
 
 
-def spread(values: np.ndarray, count: int) -> np.ndarray:
-    """Positions of `count` different ones of the values (M,), M >= count, even over their range."""
-    if count == 0:
-        return np.empty(0, np.int64)
-    order = np.argsort(values, kind="stable")
-    ascending = values[order]
-    targets = np.linspace(ascending[0], ascending[-1], count)
-    steps = np.arange(count)
-    place = np.searchsorted(ascending, targets)
-    place = np.maximum.accumulate(place - steps) + steps  # no place twice …
-    return order[np.minimum(place, len(values) - count + steps)]  # … nor past the end
+def _more(
+    sampled: np.ndarray, kinds: tuple[np.ndarray, ...], rng: np.random.Generator
+) -> list[int]:
+    """Rows beside the sampled ones, so that the filters have up to 24 of each kind (M,) to show."""
+    more: list[int] = []
+    for kind in kinds:
+        others = np.setdiff1d(np.flatnonzero(kind), sampled)
+        wanted = CARDS - int(kind[sampled].sum())
+        more += np.sort(rng.choice(others, min(wanted, len(others)), replace=False)).tolist()
+    return more
 
 
 def picture(image_id: int, images: Images) -> Picture:

@@ -16,7 +16,7 @@ Runs = dict[str, list[dict]]  # the evaluations of each arm, one a seed
 def read_mining(path: Path) -> dict:
     """The metrics of the mined pairs; raises ArtifactError unless they are whole."""
     mining = artifacts.read_json(path, "mine")
-    _require(path, mining, ("count", "accuracy", "anchors_covered", "images"), "mine")
+    _require(path, mining, ("count", "accuracy", "chance", "anchors_covered", "images"), "mine")
     return mining
 
 

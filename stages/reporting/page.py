@@ -8,8 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.reporting import charts
-from stages.reporting import summary as words
+from stages.reporting import charts, words
 from stages.reporting.gallery import Card
 from stages.reporting.inputs import Rows, Runs
 
@@ -28,6 +27,7 @@ class Findings:
     """All that the page shows."""
 
     summary: dict
+    changed: str | None  # since the results were made
     mining: dict
     runs: Runs
     interval: tuple[float, float]  # cosine similarity of the pairs, both inclusive
@@ -49,14 +49,13 @@ def render(findings: Findings) -> str:
     )
     every = [run for results in findings.runs.values() for run in results]
     evaluated = [run for run in every if "skipped" not in run]
-    steps = {run.get("steps") for run in every}
     arms = findings.runs.keys()
     notes: dict[str, list[str]] = {}
     for arm, numbers in findings.summary["arms"].items():
         if "note" in numbers:
             notes.setdefault(numbers["note"], []).append(arm)
     kinds = [card.kind for card in findings.gallery]
-    accuracy = findings.mining["accuracy"]
+    shown = [card for card in findings.gallery if card.sampled]
     return templates.get_template("page.html.j2").render(
         vars(findings),
         words=words,
@@ -68,10 +67,14 @@ def render(findings: Findings) -> str:
         epochs=_listed({run.get("epochs") for run in every}),
         seeds=_listed({run["seed"] for run in every}),
         top5=any("linear_top5" in run for run in evaluated),
-        unequal_steps=len(steps) > 1,
+        unequal_steps=any(
+            words.steps_mark(gain or {}) for gain in findings.summary["gain"].values()
+        ),
+        compared=sum(gain is not None for gain in findings.summary["gain"].values()),
         absent=[arm for arm in CONTROLS if arm not in arms and "sepp" in arms],
         kinds=sorted(set(kinds)),
-        enriched=kinds.count("different") > (1 - (accuracy or 0)) * len(kinds),
+        shown=shown,
+        right=sum(card.kind == "same" for card in shown),
         charts=_charts(findings, evaluated),
     )
 
@@ -80,7 +83,9 @@ def _charts(findings: Findings, evaluated: list[dict]) -> dict[str, Markup]:
     """The SVG of each chart that there are numbers for."""
     drawn = {"arms": charts.training_chart("arms", findings.histories)}
     if any(row["pairs"] for row in findings.curve):
-        drawn["thresholds"] = charts.threshold_chart(findings.curve, *findings.interval)
+        drawn["thresholds"] = charts.threshold_chart(
+            findings.curve, *findings.interval, findings.mining["chance"]
+        )
     if findings.sampler:
         drawn["sampler"] = charts.training_chart("sampler", {"sampler": [findings.sampler]})
     if curves := _neighbours(findings):

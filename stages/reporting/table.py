@@ -8,31 +8,80 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from stages.reporting.summary import featured, headline, plus_minus, signed, verdict
+from stages.reporting import words
 
 
-def print_summary(summary: dict, page: Path) -> None:
-    """Print what `summarise` made, and that `page` holds the rest."""
+def print_summary(summary: dict, page: Path, changed: str | None = None) -> None:
+    """Print what `summarise` made, that `page` holds the rest, and what has `changed` since."""
     console = Console(highlight=False, markup=False, emoji=False)
-    console.print(headline(summary).replace("\N{NO-BREAK SPACE}", ""))  # rich breaks lines there
-    pairs = summary["pairs"]
+
+    def say(text: str) -> None:
+        console.print(text.replace("\N{NO-BREAK SPACE}", ""))  # rich breaks lines there
+
+    if changed:
+        say(
+            "NOTE: these results are of other params, code or data than this checkout's "
+            f"(changed since: {changed}); `dvc repro` makes them anew."
+        )
+    say(words.headline(summary))
+    data, pairs = summary["data"], summary["pairs"]
     found = f"{pairs['count']:,} pairs, which cover {pairs['anchors_covered']:,} images"
-    right = f", {pairs['accuracy']:.1%} with equal labels" if pairs["accuracy"] is not None else ""
-    console.print(f"Mined {found}{right}{_note(pairs)}.")
+    console.print(
+        f"Data: {data['name']}, {data['train']:,} training and {data['test']:,} test images."
+    )
+    say(f"Mined {found}{_right(pairs)}.")
+    console.print(_arms(summary))
+    for arm, gain in summary["gain"].items():
+        if gain is None:
+            continue
+        if arm != words.featured(summary):  # whose gain the first line is about
+            say(f"Gain of {arm}{words.steps_mark(gain)}: {words.verdict(gain['linear'])}.")
+        if further := words.sensitivity(gain["linear"]):
+            say(f"{arm}: {further}.")
+    say(
+        "Last epoch; ± is the sample standard deviation over seeds, a gain the mean of the paired "
+        f"differences to vanilla.{_beside(summary)}"
+    )
+    console.print(f"Report: {page}", soft_wrap=True)  # a path broken in two cannot be clicked
+
+
+def _arms(summary: dict) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
-    for name in ("linear top-1, %", "kNN top-1, %", "gain, points", "seeds"):
+    for name in ("linear top-1, %", "kNN top-1, %", "gain (linear)", "gain (kNN)", "seeds"):
         table.add_column(name, justify="right", no_wrap=True)
     for arm, numbers in summary["arms"].items():
-        linear = plus_minus(numbers["top1_mean"], numbers["top1_std"])
-        knn = plus_minus(numbers["knn_mean"], numbers["knn_std"])
-        table.add_row(arm, linear, knn, signed(summary["gain"].get(arm)), str(numbers["n"]))
-    console.print(table)
-    for arm, gain in summary["gain"].items():
-        if gain is not None and arm != featured(summary):  # whose gain the first line is about
-            console.print(f"Gain of {arm}: {verdict(summary, arm)}.")
-    console.print("Last epoch; ± is the sample standard deviation over seeds.")
-    console.print(f"Report: {page}", soft_wrap=True)  # a path broken in two cannot be clicked
+        scores = (
+            words.plus_minus(numbers[f"{name}_mean"], numbers[f"{name}_std"])
+            for name in ("top1", "knn")
+        )
+        gain = summary["gain"].get(arm) or {}
+        means = (gain[name]["mean"] if gain else None for name in ("linear", "knn"))
+        table.add_row(arm, *scores, *map(words.signed, means), str(numbers["n"]))
+    return table
+
+
+def _right(pairs: dict) -> str:
+    """How right the pairs are, as the end of a sentence."""
+    if pairs["accuracy"] is None:
+        return f" ({pairs['note']})"
+    bounds = f"{pairs['accuracy_low']:.1%} to {pairs['accuracy_high']:.1%}"
+    right = f", {pairs['accuracy']:.1%} with equal labels (95 % interval {bounds})"
+    return f"{right}; {words.chance_words(pairs)}{_note(pairs)}"
+
+
+def _beside(summary: dict) -> str:
+    """The uncertainty that no interval over seeds holds."""
+    shared = (
+        " All seeds share one sampler and one set of pairs" if "sepp" in summary["arms"] else ""
+    )
+    if summary["test_error"] is None:
+        return f"{shared}." if shared else ""
+    images = f"{shared}, and" if shared else " All share"
+    return (
+        f"{images} {summary['data']['test']:,} test images, whose choice alone leaves an accuracy "
+        f"uncertain by ±{summary['test_error']:.2f} points."
+    )
 
 
 def _note(numbers: dict) -> str:

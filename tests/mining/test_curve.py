@@ -3,6 +3,7 @@ import pytest
 
 from stages.mining import curve, find_pairs
 from stages.mining.curve import threshold_curve
+from stages.mining.intervals import accuracy_interval
 
 
 def cloud(n: int, dim: int = 3) -> np.ndarray:
@@ -18,11 +19,8 @@ def test_an_edge_belongs_to_the_bin_that_starts_there(at_cosines, hundredth):
 
 def test_overshoot_of_one_is_in_the_last_bin():
     x = np.array([[1 + 5e-7, 0], [1 + 5e-7, 0]], np.float32)
-    assert threshold_curve(x, np.zeros(2), 0)[-1] == {
-        "similarity": 0.99,
-        "pairs": 1,
-        "accuracy": 1.0,
-    }
+    last = threshold_curve(x, np.zeros(2), 0)[-1]
+    assert (last["similarity"], last["pairs"], last["accuracy"], last["judged"]) == (0.99, 1, 1, 1)
 
 
 def test_all_rows_as_anchors_count_exactly():
@@ -35,6 +33,10 @@ def test_all_rows_as_anchors_count_exactly():
         assert row["pairs"] == len(pairs.anchor)
         share = (labels[pairs.anchor] == labels[pairs.positive]).mean()
         assert row["accuracy"] == pytest.approx(share, abs=1e-6)
+        assert row["judged"] == len(pairs.anchor)
+        images = len(np.union1d(pairs.anchor, pairs.positive))
+        expected = accuracy_interval(share * row["judged"], row["judged"], images)
+        assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_sample_estimates(monkeypatch):
@@ -51,7 +53,8 @@ def test_a_sample_estimates(monkeypatch):
 
 def test_no_labels_no_accuracy():
     rows = threshold_curve(cloud(50), np.full(50, -1), 0)
-    assert {row["accuracy"] for row in rows} == {None}
+    assert {row["accuracy"] for row in rows} == {row["accuracy_low"] for row in rows} == {None}
+    assert {row["judged"] for row in rows} == {0}
     assert sum(row["pairs"] for row in rows) > 0
 
 

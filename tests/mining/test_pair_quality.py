@@ -11,11 +11,18 @@ PAIRS = Pairs(
 
 def test_solved_by_hand():
     metrics = describe([PAIRS], np.array([7, 7, 3, 3, 3, 7, 7]))
+    # Wilson's interval of 1.5 of 3 trials, since 6 images make 3 pairs without a common one.
+    z2 = 1.959964**2
+    half = 1.959964 * (0.25 / 3 + z2 / 36) ** 0.5 / (1 + z2 / 3)
     assert metrics == {
         "count": 4,
         "accuracy": 0.5,  # (0, 1) and (2, 3)
+        "accuracy_low": pytest.approx(0.5 - half, abs=1e-6),
+        "accuracy_high": pytest.approx(0.5 + half, abs=1e-6),
+        "chance": pytest.approx((4 / 7) ** 2 + (3 / 7) ** 2, abs=1e-6),
         "anchors_covered": 6,
         "pairs_per_anchor": pytest.approx(8 / 6, abs=1e-6),
+        "pairs_per_image": pytest.approx(4 / 7, abs=1e-6),
         "images": 7,
         "similarity_mean": 0.75,
         "class_balance": 1.0,  # anchors 7, 7, 3, 3
@@ -34,7 +41,7 @@ def test_one_sided_balance():
 
 def test_no_labels():
     metrics = describe([PAIRS], np.full(6, -1))
-    assert metrics["accuracy"] is metrics["class_balance"] is None
+    assert metrics["accuracy"] is metrics["class_balance"] is metrics["chance"] is None
     assert "no labels" in metrics["note"]
 
 

@@ -13,7 +13,13 @@ from stages.reporting.charts import (
     training_chart,
 )
 
-CURVE = [{"similarity": s / 100, "pairs": s - 80, "accuracy": s / 100} for s in range(80, 100)]
+CURVE = [
+    {
+        "similarity": s / 100, "pairs": s - 80, "accuracy": s / 100, "accuracy_low": s / 100 - 0.1,
+        "accuracy_high": 1.0, "judged": s - 78,
+    }
+    for s in range(80, 100)
+]  # fmt: skip
 HISTORY = [{"epoch": e, "loss": 1 / e, "embedding_std": 0.5} for e in (1.0, 2.0, 3.0)]
 RUNS = {"sepp": [{"linear_top1": 90.0}, {"linear_top1": 91.0}], "vanilla": [{"skipped": "why"}]}
 
@@ -26,7 +32,7 @@ def texts(svg: str) -> list[str]:
     "draw",
     [
         lambda: threshold_chart(CURVE, 0.97, 0.99),
-        lambda: threshold_chart(CURVE, 0.2, 0.2),
+        lambda: threshold_chart(CURVE, 0.2, 0.2, chance=0.1),
         lambda: threshold_chart([{**row, "accuracy": None} for row in CURVE], 0.9, 1.0),
         lambda: training_chart("arms", {"sepp": [HISTORY, HISTORY], "vanilla": [HISTORY]}),
         lambda: training_chart("one", {"sepp": [HISTORY[:1]]}),
@@ -52,8 +58,20 @@ def test_neighbour_curves_of_one_label_are_named_once():
 
 def test_titles_and_units_are_text():
     found = texts(threshold_chart(CURVE, 0.97, 0.99))
-    assert {"Pairs (logarithmic)", "Accuracy: pairs whose labels agree, %"} <= set(found)
+    assert {
+        "Pairs (logarithmic)",
+        "Accuracy: pairs whose labels agree, % (bar: 95 % interval)",
+    } <= set(found)
     assert "cosine similarity of the two images" in found
+
+
+def test_chance_and_the_uncertain_bins_are_drawn():
+    assert "chance" not in texts(threshold_chart(CURVE, 0.97, 0.99))
+    assert "chance" in texts(threshold_chart(CURVE, 0.97, 0.99, chance=0.1))
+    hollow = "fill: var(--panel); stroke: var(--sepp)"
+    assert hollow in threshold_chart(CURVE, 0.97, 0.99)  # bins of 2 to 19 judged pairs
+    sure = [{**row, "judged": 500} for row in CURVE]
+    assert hollow not in threshold_chart(sure, 0.97, 0.99)
 
 
 def test_without_accuracy_only_pairs_are_drawn():

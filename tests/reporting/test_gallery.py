@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stages.common import artifacts
-from stages.reporting.gallery import CARDS, WRONG, choose, make_gallery, picture, spread
+from stages.reporting.gallery import CARDS, make_gallery, picture, sample
 
 
 class Images:
@@ -20,35 +20,44 @@ class Images:
         return Image.new("RGB", (self.edge, self.edge // 2), (image_id, 0, 0))
 
 
-def test_spread_is_even_over_the_range_and_not_over_the_ranks():
-    values = np.r_[np.linspace(0.97, 0.971, 1000), 0.98, 0.99]
-    assert values[spread(values, 3)].round(3).tolist() == [0.97, 0.98, 0.99]
-
-
-@pytest.mark.parametrize("count", [0, 1, 5, 7])
-@pytest.mark.parametrize("values", [[0.5] * 7, [0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], range(7)])
-def test_spread_takes_none_twice(values, count):
-    chosen = spread(np.array(values, float), count)
-    assert len(set(chosen.tolist())) == len(chosen) == count
-
-
 @pytest.mark.parametrize(
-    ("right", "wrong", "shown"),
-    [
-        (1000, 0, (CARDS, 0)),
-        (0, 1000, (0, CARDS)),
-        (1000, 1, (CARDS - 1, 1)),
-        (1000, 500, (CARDS - WRONG, WRONG)),
-        (2, 500, (2, CARDS - 2)),
-        (3, 2, (3, 2)),
-    ],
+    ("right", "wrong"), [(1000, 0), (0, 1000), (1000, 10), (700, 300), (280, 720), (3, 2)]
 )
-def test_right_and_wrong_pairs_are_both_shown(right, wrong, shown):
-    similarity = np.random.default_rng(0).uniform(0.97, 0.99, right + wrong).astype(np.float32)
-    is_wrong = np.arange(right + wrong) >= right
-    chosen = choose(similarity, is_wrong)
-    assert (int((~is_wrong[chosen]).sum()), int(is_wrong[chosen].sum())) == shown
-    assert (np.diff(similarity[chosen]) <= 0).all()
+def test_the_sample_is_in_true_proportion(right, wrong):
+    """On average over draws right pairs are as frequent as among all, whatever their similarity."""
+    total = right + wrong
+    similarity = np.linspace(0.90, 0.99, total).astype(np.float32)  # the wrong ones are less alike
+    is_wrong = np.arange(total) < wrong
+    drawn = [sample(similarity, CARDS, np.random.default_rng(seed)) for seed in range(300)]
+    assert {len(set(rows.tolist())) for rows in drawn} == {min(CARDS, total)}
+    share = np.mean([is_wrong[rows].mean() for rows in drawn])
+    assert share == pytest.approx(wrong / total, abs=0.02)
+
+
+def test_each_bin_is_shown_by_its_share():
+    similarity = np.repeat(np.array([0.95, 0.96, 0.97, 0.98], np.float32), [1200, 600, 300, 300])
+    rows = sample(similarity, 24, np.random.default_rng(0))
+    values, counts = np.unique(similarity[rows].round(2), return_counts=True)
+    assert dict(zip(values.round(2).tolist(), counts.tolist(), strict=True)) == pytest.approx(
+        {np.float32(0.95).item(): 12, np.float32(0.96).item(): 6, np.float32(0.97).item(): 3,
+         np.float32(0.98).item(): 3}
+    )  # fmt: skip
+    assert (np.diff(similarity[rows]) <= 0).all()
+
+
+def test_filters_have_more_of_a_rare_kind_without_showing_it_as_frequent():
+    labels = [*range(1000), *range(970), *range(5000, 5030)]
+    table = pa.table(
+        [np.arange(1000), np.arange(1000, 2000), np.linspace(0.97, 0.98, 1000)],
+        artifacts.PAIRS.names,
+    )
+    cards = make_gallery(table.cast(artifacts.PAIRS), Images(8, labels, None))
+    shown = [card for card in cards if card.sampled]
+    assert len(shown) == CARDS
+    assert sum(card.kind == "different" for card in cards) == CARDS  # of 30
+    assert sum(card.kind == "different" for card in shown) <= 4
+    pairs = [(card.anchor.id, card.positive.id) for card in cards]
+    assert len(set(pairs)) == len(pairs)
 
 
 def test_cards_say_whether_labels_agree():

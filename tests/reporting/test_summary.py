@@ -6,46 +6,123 @@ from pathlib import Path
 
 import pytest
 
-from stages.reporting.summary import headline, plus_minus, signed, spread, summarise, verdict
+from stages.reporting.summary import summarise
 from stages.reporting.table import print_summary
+from stages.reporting.words import headline, plus_minus, sensitivity, signed, verdict
 
-MINING = {"count": 1234, "accuracy": 0.915, "anchors_covered": 456, "images": 1437}
+DATA = {"name": "digits", "train": 1437, "test": 360, "classes": 10}
+MINING = {
+    "count": 1234, "accuracy": 0.915, "accuracy_low": 0.88, "accuracy_high": 0.94,
+    "chance": 0.1, "anchors_covered": 456, "images": 1437,
+}  # fmt: skip
 
 
-def runs(**scores: list[float]) -> dict:
+def runs(steps: dict[str, int] | None = None, **scores: list[float]) -> dict:
     return {
-        arm: [{"seed": s, "linear_top1": v, "knn_top1": v} for s, v in enumerate(values)]
+        arm: [
+            {
+                "seed": s, "linear_top1": v, "knn_top1": v - 1, "test_images": 360,
+                "steps": (steps or {}).get(arm, 100),
+            }
+            for s, v in enumerate(values)
+        ]
         for arm, values in scores.items()
-    }
+    }  # fmt: skip
 
 
-def printed(summary: dict) -> str:
+def summary_of(steps=None, mining=MINING, **scores) -> dict:
+    return summarise(DATA, mining, runs(steps, **scores))
+
+
+def printed(summary: dict, **more) -> str:
     stream = io.StringIO()
     with redirect_stdout(stream):
-        print_summary(summary, Path("reports/index.html"))
+        print_summary(summary, Path("reports/index.html"), **more)
     return stream.getvalue()
 
 
-def test_a_gain_beyond_the_spread():
-    summary = summarise(MINING, runs(vanilla=[90.0, 91.0], sepp=[95.0, 96.0]))
-    assert spread(summary, "sepp") == pytest.approx(1.0)  # sqrt(0.5 + 0.5)
-    more = "more than the seed-to-seed spread of ±1.00"
-    assert verdict(summary, "sepp") == f"{more}, but 2 seeds are too few to be sure"
-    three = summarise(MINING, runs(vanilla=[89.0, 90.0, 91.0], sepp=[94.0, 95.0, 96.0]))
-    assert verdict(three, "sepp") == "more than the seed-to-seed spread of ±1.41"
+def flowing(text: str) -> str:
+    return " ".join(text.split())
 
 
-@pytest.mark.parametrize("sepp", [[90.5, 91.5], [89.5, 90.5], [90.0, 91.0]])
-def test_a_gain_within_the_spread_is_no_evidence(sepp):
-    summary = summarise(MINING, runs(vanilla=[90.0, 91.0], sepp=sepp))
-    assert "no evidence of a difference" in verdict(summary, "sepp")
+def test_a_gain_is_of_pairs_and_has_an_interval():
+    # The seeds of vanilla lie far apart, their differences to sepp do not.
+    summary = summary_of(vanilla=[80.0, 90.0, 85.0], sepp=[82.0, 92.1, 86.9])
+    gain = summary["gain"]["sepp"]["linear"]
+    assert gain["differences"] == pytest.approx([2.0, 2.1, 1.9])
+    assert gain["mean"] == pytest.approx(2.0)
+    half = 4.302653 * 0.1 / 3**0.5
+    assert (gain["low"], gain["high"]) == pytest.approx((2 - half, 2 + half), abs=1e-5)
+    assert gain["n"] == 3
+    assert "raised linear top-1 by 2.00 points" in headline(summary)
+    assert "95 % interval +1.75 to +2.25, p < 0.001, 3 paired seeds" in headline(summary)
+    assert sensitivity(gain) is None
+
+
+def test_holm_is_over_the_arms_compared():
+    alone = summary_of(vanilla=[80.0, 81.0, 82.0], sepp=[80.5, 82.0, 82.3])
+    beside = summary_of(
+        vanilla=[80.0, 81.0, 82.0], sepp=[80.5, 82.0, 82.3], random=[80.3, 80.5, 82.1]
+    )
+    one, two = (s["gain"]["sepp"]["linear"] for s in (alone, beside))
+    assert two["p"] == pytest.approx(2 * one["p"], abs=1e-5)
+    assert (two["low"], two["high"]) == (one["low"], one["high"])
+
+
+@pytest.mark.parametrize("sepp", [[90.5, 93.5], [89.5, 90.9], [90.0, 90.5]])
+def test_a_gain_within_chance_says_what_it_would_take(sepp):
+    gain = summary_of(vanilla=[90.0, 91.0], sepp=sepp)["gain"]["sepp"]["linear"]
+    assert verdict(gain).startswith("not significant at 5 %")
+    assert "2 seeds that vary as these do find a true difference of" in sensitivity(gain)
+    assert sensitivity(gain).endswith("seeds")
+
+
+def test_one_seed_and_equal_differences_have_no_interval():
+    one = summary_of(vanilla=[90.0], sepp=[91.0])["gain"]["sepp"]["linear"]
+    assert verdict(one) == "one seed, so no interval: this may be chance"
+    two = summary_of(vanilla=[90.0, 91.0], sepp=[91.0, 92.0])["gain"]["sepp"]["linear"]
+    assert "no interval" in verdict(two)
+    assert sensitivity(one) is sensitivity(two) is None
+
+
+def test_more_steps_are_marked_in_the_headline():
+    scores = {"vanilla": [90.0, 91.0], "sepp": [93.0, 94.5]}
+    summary = summary_of(steps={"sepp": 2800}, **scores)
+    assert headline(summary).startswith("Training on 1,234 semantic pairs (x 28 steps)")
+    assert summary["gain"]["sepp"]["steps"] == 28
+    assert "steps)" not in headline(summary_of(**scores))
 
 
 def test_the_headline_is_about_sepp_whatever_the_order():
-    summary = summarise(MINING, runs(random=[80.0], sepp=[89.0], vanilla=[90.0]))
+    summary = summary_of(random=[80.0], sepp=[89.0], vanilla=[90.0])
     assert headline(summary).startswith(
-        "Training on 1,234 semantic pairs lowered linear top-1 by 1.00 points"
+        "Training on 1,234 semantic pairs: 89.00\N{NO-BREAK SPACE}% linear top-1, −1.00 points"
     )
+
+
+def test_seeds_that_only_one_arm_has_are_left_out():
+    results = runs(vanilla=[90.0, 91.0], sepp=[91.0, 93.0])
+    results["sepp"][0] = {"seed": 0, "skipped": "no labels"}
+    gain = summarise(DATA, MINING, results)["gain"]["sepp"]["linear"]
+    assert gain["differences"] == [2.0]
+
+
+def test_the_error_of_the_test_set_is_beside_it():
+    summary = summary_of(vanilla=[90.0, 91.0], sepp=[92.0, 93.5])
+    assert summary["test_error"] == pytest.approx(196 * (0.905 * 0.095 / 360) ** 0.5, rel=1e-3)
+    text = flowing(printed(summary))
+    assert "360 test images, whose choice alone leaves an accuracy uncertain by ±3.03" in text
+    assert "share one sampler and one set of pairs" in text
+
+
+def test_pairs_no_better_than_chance_are_named_so():
+    by_chance = {**MINING, "accuracy": 0.12, "accuracy_low": 0.09, "accuracy_high": 0.15}
+    scores = {"vanilla": [90.0], "sepp": [91.0]}
+    assert "no better than chance (10.0% by chance)" in printed(
+        summary_of(mining=by_chance, **scores)
+    )
+    text = flowing(printed(summary_of(**scores)))
+    assert "91.5% with equal labels (95 % interval 88.0% to 94.0%); 10.0% by chance" in text
 
 
 def test_numbers_for_people():
@@ -59,17 +136,24 @@ def test_numbers_for_people():
 def test_the_table_fits_80_columns_without_a_terminal(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     arms = {arm: [90.0, 91.0] for arm in ("vanilla", "sepp", "duplicate", "random", "oracle")}
-    text = printed(summarise(MINING, runs(**arms)))
+    text = printed(summary_of(**arms))
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80
+    assert "Data: digits, 1,437 training and 360 test images." in text
     assert "1,234 pairs" in text
-    assert "91.5% with equal labels" in text
     assert "90.50 ± 0.71" in text
     assert text.rstrip().endswith("Report: reports/index.html")
 
 
+def test_the_table_says_what_has_changed_since():
+    text = flowing(printed(summary_of(vanilla=[90.0], sepp=[91.0]), changed="sepp.min"))
+    assert text.startswith("NOTE: these results are of other params, code or data")
+    assert "(changed since: sepp.min)" in text
+
+
 def test_the_table_without_evaluation_says_why():
     mining = {**MINING, "accuracy": None, "note": "no accuracy: no [labels]"}
-    text = printed(summarise(mining, {"sepp": [{"seed": 0, "skipped": "no test split"}]}))
+    summary = summarise(DATA, mining, {"sepp": [{"seed": 0, "skipped": "no test split"}]})
+    text = printed(summary)
     assert "not evaluated: no test split" in text
     assert "no accuracy: no [labels]" in text

@@ -1,0 +1,35 @@
+"""How sure an accuracy of pairs is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+Z = 1.959964  # two-sided 95 %
+
+
+def wilson(right: float, trials: float) -> tuple[float, float]:
+    """Wilson's (1927) 95 % interval of a share `right` / `trials`, trials > 0."""
+    share, z2 = right / trials, Z * Z / trials
+    middle = (share + z2 / 2) / (1 + z2)
+    half = Z * math.sqrt(share * (1 - share) / trials + z2 / trials / 4) / (1 + z2)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def accuracy_interval(right: float, pairs: float, images: int) -> tuple[float, float]:
+    """95 % interval of the accuracy of `pairs` pairs, `right` of them right, of so many images.
+
+    Pairs that share an image are not independent: a hundred pairs of one odd image are one mistake.
+    They count as many trials as there could be pairs without a common image, half of `images`.
+    """
+    trials = min(pairs, images / 2)
+    return wilson(right / pairs * trials, trials)
+
+
+def chance_accuracy(labels: np.ndarray) -> float | None:
+    """Accuracy of random pairs: the sum of squared class shares of `labels` (K,), -1 = none."""
+    counts = np.unique(labels[labels >= 0], return_counts=True)[1]
+    if not len(counts):
+        return None
+    return float(np.square(counts / counts.sum()).sum())

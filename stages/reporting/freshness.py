@@ -1,0 +1,47 @@
+"""Whether the results in a checkout are those of its params, code and data, as DVC sees it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.common.param_file import read_yaml
+
+LISTED = 3  # changes that are named; of the rest, how many
+
+
+def stale(but: str | None = None) -> str | None:
+    """What has changed since the results were made, in one line; None if nothing has, or if DVC
+    cannot tell. The stage `but` does not count.
+
+    Artefacts that are not here, as in a fresh clone, are no change.
+    """
+    asked = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True
+    )
+    lock = Path("dvc.lock")
+    if asked.returncode or not lock.is_file():
+        return None
+    ran = read_yaml(lock).get("stages", {})
+    status = {stage: entries for stage, entries in json.loads(asked.stdout).items() if stage != but}
+    changes = [c for stage in status if stage in ran for c in _changes(stage, status[stage])]
+    changes += [f"{stage} has not run" for stage in status if stage not in ran]
+    changes = list(dict.fromkeys(changes))
+    more = f" and {len(changes) - LISTED} more" if len(changes) > LISTED else ""
+    return f"{', '.join(changes[:LISTED])}{more}" if changes else None
+
+
+def _changes(stage: str, entries: list) -> Iterator[str]:
+    """What of a stage's params, code and inputs is another than when it last ran."""
+    for entry in entries:
+        for kind, files in entry.items() if isinstance(entry, dict) else ():
+            if kind == "changed command":
+                yield f"the command of {stage}"
+            for file, change in files.items() if isinstance(files, dict) else ():
+                if isinstance(change, dict):  # of a params file: its keys
+                    yield from change
+                elif change in ("modified", "new"):
+                    yield file

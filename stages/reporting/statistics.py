@@ -1,0 +1,92 @@
+"""What may be said of a difference between arms: paired t intervals, Holm's correction, power.
+
+Arms share their seeds, so the gain of an arm is the mean over seeds of paired differences. What
+the interval holds is the chance of the trainings' seeds alone: all seeds share one sampler, one set
+of pairs and one set of test images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+CONFIDENCE = 0.95
+ALPHA = 1 - CONFIDENCE  # two-sided
+POWER = 0.8  # with which an effect is called detectable
+MOST_SEEDS = 10_000  # that are worth counting
+
+
+class Gain(NamedTuple):
+    """The paired differences of one arm to the baseline. What cannot be known is None."""
+
+    mean: float
+    low: float | None  # 95 % t interval of this arm alone, n - 1 degrees of freedom
+    high: float | None
+    p: float | None  # two-sided, of a one-sample t test of the differences
+    n: int
+    deviation: float | None  # sample standard deviation of the differences
+
+
+def paired_gain(differences: Sequence[float]) -> Gain:
+    """Mean of `differences` (n,), its t interval and its p; n >= 1.
+
+    One difference has no interval. Nor have several that are all equal: their spread is below what
+    so many test images can show, and a t test would call any of them certain.
+    """
+    d = np.asarray(differences, np.float64)
+    mean, deviation = float(d.mean()), float(d.std(ddof=1)) if len(d) > 1 else None
+    if not deviation or deviation < 1e-9 * max(1.0, abs(mean)):
+        return Gain(mean, None, None, None, len(d), deviation)
+    test = stats.ttest_1samp(d, 0.0)
+    low, high = test.confidence_interval(CONFIDENCE)
+    return Gain(mean, float(low), float(high), float(test.pvalue), len(d), deviation)
+
+
+def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Holm's (1979) adjusted p of each of several tests; a None is no test and stays None."""
+    known = sorted((p, name) for name, p in ps.items() if p is not None)
+    adjusted: dict[str, float | None] = dict.fromkeys(ps)
+    largest = 0.0
+    for rank, (p, name) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        adjusted[name] = largest
+    return adjusted
+
+
+def power(effect: float, deviation: float, n: int) -> float:
+    """Chance that a true mean difference `effect` is significant at 5 % with n paired seeds."""
+    limit = stats.t.ppf(1 - ALPHA / 2, n - 1)
+    shift = abs(effect) / deviation * math.sqrt(n)
+    upper, lower = stats.nct.sf(limit, n - 1, shift), stats.nct.cdf(-limit, n - 1, shift)
+    return float(upper + (0.0 if math.isnan(lower) else lower))  # the far tail of a large shift
+
+
+def detectable(deviation: float, n: int) -> float:
+    """The smallest true difference that n paired seeds would find with a power of 80 %."""
+    high = deviation
+    while power(high, deviation, n) < POWER:
+        high *= 2
+    return float(optimize.brentq(lambda effect: power(effect, deviation, n) - POWER, 0.0, high))
+
+
+def seeds_needed(effect: float, deviation: float) -> int | None:
+    """Paired seeds that would find `effect` with a power of 80 %; None above 10,000."""
+    if not effect or power(effect, deviation, MOST_SEEDS) < POWER:
+        return None
+    low, high = 1, MOST_SEEDS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if power(effect, deviation, middle) < POWER else (low, middle)
+    return high
+
+
+def binomial_error(percent: float, images: int) -> float:
+    """Half of the 95 % interval of an accuracy, in points, that comes from the choice of so many
+    test images (normal approximation)."""
+    share = percent / 100
+    z = stats.norm.ppf(1 - ALPHA / 2)
+    return float(100 * z * math.sqrt(share * (1 - share) / images))

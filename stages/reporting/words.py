@@ -1,0 +1,119 @@
+"""What may honestly be said of the numbers in a summary."""
+
+from __future__ import annotations
+
+from statistics import stdev
+
+from stages.reporting.statistics import ALPHA, MOST_SEEDS, detectable, seeds_needed
+from stages.reporting.summary import BASELINE
+
+SAME_STEPS = 0.005  # shares of vanilla's steps by which an arm may differ unmarked
+
+
+def featured(summary: dict) -> str:
+    """The arm that the headline is about: sepp, else the first that is not the baseline."""
+    arms = [arm for arm in summary["arms"] if arm != BASELINE]
+    return "sepp" if "sepp" in arms else arms[0] if arms else BASELINE
+
+
+def headline(summary: dict) -> str:
+    """The result in a sentence or two."""
+    arm = featured(summary)
+    numbers, gain = summary["arms"][arm], summary["gain"].get(arm)
+    if numbers["top1_mean"] is None:
+        return f"The arms were trained but not evaluated: {numbers['note']}."
+    if gain is None:
+        only = f"Arm {arm} reaches {percent(numbers['top1_mean'])} linear top-1"
+        return f"{only}; a gain needs vanilla and another arm in arms of params.yaml."
+    pairs = summary["pairs"]["count"]
+    subject = f"Training on {pairs:,} semantic pairs" if arm == "sepp" else f"Arm {arm}"
+    linear = gain["linear"]
+    base, reached = (percent(summary["arms"][name]["top1_mean"]) for name in (BASELINE, arm))
+    if significant(linear):
+        verb = "raised" if linear["mean"] > 0 else "lowered"
+        change = (
+            f"{verb} linear top-1 by {abs(linear['mean']):.2f} points, from {base} to {reached}"
+        )
+        return f"{subject}{steps_mark(gain)} {change}: {verdict(linear)}."
+    change = f"{reached} linear top-1, {signed(linear['mean'])} points to vanilla's {base}"
+    return f"{subject}{steps_mark(gain)}: {change}; {verdict(linear)}."
+
+
+def significant(gain: dict) -> bool:
+    """Whether the (Holm-corrected) p of a gain in linear or knn is below 5 %."""
+    return gain["p"] is not None and gain["p"] < ALPHA
+
+
+def interval(gain: dict) -> str | None:
+    """The 95 % interval of a gain, in points; None if there is none."""
+    if gain["low"] is None:
+        return None
+    return f"{signed(gain['low'])} to {signed(gain['high'])}"
+
+
+def verdict(gain: dict) -> str:
+    """Whether a gain is more than chance, and where that cannot be told, what it would take."""
+    if gain["n"] == 1:
+        return "one seed, so no interval: this may be chance"
+    if gain["p"] is None:
+        return (
+            f"all {gain['n']} seeds differ by the same, so there is no interval: so few test "
+            "images or seeds cannot tell it from chance"
+        )
+    found = f"95 % interval {interval(gain)}, p {_p(gain['p'])}, {gain['n']} paired seeds"
+    if significant(gain):
+        return f"significant at 5 % ({found})"
+    return f"not significant at 5 % ({found})"
+
+
+def sensitivity(gain: dict) -> str | None:
+    """Of a gain that is not significant: what this design could have seen, and what it would take
+    to see the effect observed. None where there is nothing to say."""
+    if gain["p"] is None or significant(gain):
+        return None
+    deviation = stdev(gain["differences"])
+    seen = (
+        f"{gain['n']} seeds that vary as these do find a true difference of "
+        f"{detectable(deviation, gain['n']):.2f} points or more (with a power of 80 %)"
+    )
+    needed = seeds_needed(gain["mean"], deviation)
+    many = f"more than {MOST_SEEDS:,}" if needed is None else f"about {needed:,}"
+    return f"{seen}; one of {abs(gain['mean']):.2f} points would take {many} seeds"
+
+
+def steps_mark(gain: dict) -> str:
+    """How many times vanilla's optimiser steps the arm took, where that is not the same."""
+    ratio = gain.get("steps")
+    if ratio is None or abs(ratio - 1) <= SAME_STEPS:
+        return ""
+    return f" (x {ratio:.3g} steps)"
+
+
+def chance_words(pairs: dict) -> str | None:
+    """How the accuracy of the pairs stands to that of random ones; None without labels."""
+    if pairs.get("accuracy") is None or pairs.get("chance") is None:
+        return None
+    chance = f"{percent(100 * pairs['chance'], 1)} by chance"
+    if pairs["accuracy_low"] <= pairs["chance"]:
+        return f"no better than chance ({chance})"
+    return chance
+
+
+def percent(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}\N{NO-BREAK SPACE}%"  # the sign stays with its number
+
+
+def signed(points: float | None) -> str:
+    """A gain as people write it, with a true minus; a dash for none."""
+    return "–" if points is None else f"{points:+.2f}".replace("-", "−")
+
+
+def plus_minus(mean: float | None, deviation: float | None) -> str:
+    """Mean ± deviation, with two digits; a dash for none."""
+    if mean is None:
+        return "–"
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
