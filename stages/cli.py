@@ -16,7 +16,7 @@ from stages import source
 from stages.common import artifacts, env
 from stages.common.command import command
 from stages.common.errors import ArtifactError, SeppError
-from stages.common.params import load_all, plugins
+from stages.common.params import BUNDLED, load_all, plugins
 
 STAGES = (
     "source",
@@ -95,10 +95,8 @@ def preset(name: str, data: str | None, force: bool) -> None:
     text = _recipe(name, data)
     with artifacts.atomic(target) as partial:
         partial.write_text(text)
-    if (data or name) == "digits":  # no stage lists them: what an external set left is out of date
-        artifacts.write_json(
-            Path("data/source.json"), {"name": "digits", "files": 0, "bytes": 0, "digest": ""}
-        )
+    if (data or name) in BUNDLED:  # no stage lists them: what an external set left is out of date
+        artifacts.write_json(Path("data/source.json"), source.describe(data or name))
     click.echo(
         f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
     )
@@ -108,7 +106,7 @@ def _recipe(name: str, data: str | None) -> str:
     """The preset's text, on its own data set or on `data`."""
     text = (PRESETS / f"{name}.yaml").read_text()
     if data:
-        watch = "" if data == "digits" else data
+        watch = "" if data in BUNDLED else data
         text = re.sub(r"(?m)^  name: \w+", f"  name: {data}", text, count=1)
         text = re.sub(r"(?m)^  watch: \[\w*\]", f"  watch: [{watch}]", text, count=1)
     return text
@@ -142,7 +140,7 @@ def summary() -> None:
 def _files_changed() -> str | None:
     """Whether an external data set is another than its listing, which `dvc repro` makes anew."""
     listed, name = Path("data/source.json"), load_all(Path("params.yaml")).data.name
-    if name == "digits" or not env.data_root().is_dir():
+    if name in BUNDLED or not env.data_root().is_dir():
         return None
     same = artifacts.read_json(listed, "source") == source.describe(name)
     return None if same else f"files in {env.data_root()}"
@@ -202,7 +200,7 @@ def _head() -> list[str]:
 
 def _data() -> list[str]:
     name = load_all(Path("params.yaml")).data.name
-    if name != "digits" and not env.data_root().is_dir():
+    if name not in BUNDLED and not env.data_root().is_dir():
         return [
             f"data.name is {name}, but {env.data_root()} is no folder: "
             "set SEPP_DATA_ROOT to where the images are"

@@ -19,7 +19,7 @@ from stages import datasets
 from stages.common import artifacts, env
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError, DataError, ParamError
-from stages.common.params import Data, Seed, StageParams
+from stages.common.params import BUNDLED, Data, Seed, StageParams
 from stages.datasets import Split
 from stages.datasets._survey import Survey, decoded, survey
 
@@ -45,8 +45,8 @@ class Params(StageParams):
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     """Raises DataError or BrokenImage for unfit data, ParamError for a limit above its images."""
     data = params.data
-    # For digits the listing may be an older one of another set, which says nothing.
-    if data.name != "digits":
+    # For a bundled set the listing may be an older one of another set, which says nothing.
+    if data.name not in BUNDLED:
         listed = artifacts.read_json(inputs.source, "source").get("name")
         if listed != data.name:
             raise ArtifactError(inputs.source, f"lists {listed}, not {data.name}", "source")

@@ -13,7 +13,7 @@ from pathlib import Path
 from stages.common import artifacts, env
 from stages.common.command import command, params_option
 from stages.common.errors import DataError
-from stages.common.params import Data, StageParams
+from stages.common.params import BUNDLED, Data, StageParams
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ def run(params: Params, outputs: Outputs) -> None:
 def describe(name: str) -> dict[str, object]:
     """What `data/source.json` says of the files of data set `name`; raises DataError."""
     root = env.data_root()
-    if name != "digits" and not root.is_dir():
+    if name not in BUNDLED and not root.is_dir():
         raise DataError(
             f"{root}: no such folder; set SEPP_DATA_ROOT to the folder that holds the {name} files"
         )
-    entries = sorted(listing(root)) if name != "digits" else []
+    entries = sorted(listing(root)) if name not in BUNDLED else []
     digest = hashlib.sha256(repr(entries).encode()).hexdigest() if entries else ""
     total = sum(size for _, size, _ in entries)
     return {"name": name, "files": len(entries), "bytes": total, "digest": digest}

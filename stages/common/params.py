@@ -21,6 +21,7 @@ from pydantic import (
 
 from stages.common.param_file import read_yaml, validate
 
+BUNDLED = ("characters", "characters_validation", "digits")  # data sets that need no data root
 STAGES = Path(__file__).resolve().parent.parent
 Arm = Literal["vanilla", "sepp", "duplicate", "random", "oracle"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -60,7 +61,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _watched(self) -> Data:
-        expected = [] if self.name == "digits" else [self.name]
+        expected = [] if self.name in BUNDLED else [self.name]
         if self.watch != expected:
             raise ValueError(
                 f"data.watch is {self.watch}, but goes with data.name: set it to {expected}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.common.errors import DataError
+from stages.common.params import BUNDLED
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def read(name: str, root: Path) -> Dataset:
     Raises:
         DataError: `root`, or what the data set needs in it, is not there.
     """
-    if name != "digits" and not root.is_dir():
+    if name not in BUNDLED and not root.is_dir():
         raise DataError(
             f"{root}: no such folder; set SEPP_DATA_ROOT to the folder that holds the {name} files"
         )
