@@ -153,8 +153,12 @@ class Embed(Section):
 class SeppMining(Section):
     """The leaves of `sepp` that decide which pairs are mined."""
 
-    min: Cosine  # lowest and highest cosine similarity of a pair, both inclusive
+    transform: Literal["none", "center", "whiten"]  # of the embeddings, before they are compared
+    shrinkage: Annotated[float, Field(ge=0)]  # of whitening, times the largest deviation
+    neighbours: Annotated[int, Field(ge=0)]  # k of the walks that are compared; 0: embeddings are
+    min: Cosine  # lowest and highest similarity of a pair, both inclusive
     max: Cosine
+    pairs_per_image: Annotated[float, Field(gt=0)] | None  # so many of the highest, instead of min
     engine: str  # auto, or a file of stages/mining/engines: all exact but ivf
     memory: Annotated[float, Field(gt=0, le=2**20)]  # GiB that mining may take
     max_per_anchor: Count | None  # keep at most so many pairs of an image
