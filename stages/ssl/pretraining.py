@@ -209,8 +209,8 @@ def total_steps(training: Training, rows: Rows) -> int:
 def export(
     method: Method, training: Training, views: Views, facts: Mapping[str, object]
 ) -> Encoder:
-    """The online backbone and projection, as plain modules on the CPU; `facts` are kept with them,
-    beside how they were trained."""
+    """The backbone and projection that the method keeps, as plain modules on the CPU, and with them
+    `facts` beside how they were trained."""
     config = EncoderConfig(
         backbone=training.backbone,
         stem=training.stem,
@@ -227,6 +227,7 @@ def export(
         },
     )
     encoder = Encoder(config)
-    encoder.backbone.load_state_dict(method.backbone.state_dict())
-    encoder.projection.load_state_dict(method.projection.state_dict())
+    backbone, projection = method.kept()
+    encoder.backbone.load_state_dict(backbone.state_dict())
+    encoder.projection.load_state_dict(projection.state_dict())
     return encoder.eval()

@@ -115,6 +115,14 @@ class Method(nn.Module, ABC):
         """Embeddings of each row that go into a queue of `params.queue` in one step."""
         return 0
 
+    def kept(self) -> tuple[nn.Module, nn.Module]:
+        """Backbone and projection that a training leaves behind, to be evaluated and to mine with.
+
+        The trained ones, as in the references (BYOL's online network, MoCo's and FNC's query
+        encoder); a method whose authors evaluate the moving average says so.
+        """
+        return self.backbone, self.projection
+
     def groups(self) -> list[Group]:
         """All trained parameters. LARS spares biases and batch norms."""
         return decayed(self.parameters(), self.params.optimizer == "lars")

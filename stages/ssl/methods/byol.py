@@ -1,7 +1,7 @@
 """BYOL (Grill et al. 2020, arXiv:2006.07733): predicts what a moving average sees in another view.
 
 The reference is solo-learn's `byol.py`, after the paper's appendix. Departure: every row has a
-weight.
+weight. Kept is the online network, as the paper says.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The reference is facebookresearch/dino, `main_dino.py`. Departures: every row has a weight; the
 embedding is the head's bottleneck, before it is compared with the prototypes; no gradient clipping;
 the head's layers start as torch's do; the teacher moves before a step instead of after the last;
-the learning rate decays to 0.
+the learning rate decays to 0. Kept is the teacher, which the authors evaluate (`eval_linear.py`).
 """
 
 from __future__ import annotations
@@ -91,6 +91,11 @@ class DINO(MultiCrop):
         """Eq. 4, from all devices' rows, after the loss."""
         total = distributed.mean(torch.cat([weight @ scores, weight.sum()[None]]))
         self.center.lerp_(total[:-1] / total[-1], 1 - self.params.center_momentum)
+
+    def kept(self) -> tuple[nn.Module, nn.Module]:
+        """The teacher's, as the authors do; its last move, by a momentum of 1, would be none."""
+        backbone, projection, _ = self.teacher.average
+        return backbone, projection
 
     def groups(self) -> list[Group]:
         """Biases and batch norms are spared from weight decay, with SGD too."""
