@@ -229,8 +229,8 @@ def test_the_key_encoder_is_the_moving_average():
     model = new(momentum=0.75)
     before = [p.clone() for p in model.key_encoder.parameters()]
     model.step(*views_and_batch(model, 0, [0, 1, 2, 3]))
-    pairs = zip(model.key_encoder.parameters(), trained(model), before, strict=True)
-    for now, query, old in pairs:
+    followed = [*model.backbone.parameters(), *model.projection.parameters()]
+    for now, query, old in zip(model.key_encoder.parameters(), followed, before, strict=True):
         torch.testing.assert_close(now, 0.75 * old + 0.25 * query.detach())
 
 

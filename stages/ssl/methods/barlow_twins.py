@@ -36,6 +36,7 @@ class BarlowTwins(Method):
 
     Params = BarlowTwinsParams
     params: BarlowTwinsParams
+    zero_init_residual = True
 
     def projection_spec(self) -> HeadSpec:
         return mlp(self.feature_dim, *[self.params.projection_dim] * self.params.layers)

@@ -32,6 +32,7 @@ class BYOLParams(MethodParams):
 class BYOL(Method):
     Params = BYOLParams
     params: BYOLParams
+    zero_init_residual = True
 
     def __init__(self, params: BYOLParams, new_backbone: NewBackbone) -> None:
         super().__init__(params, new_backbone)

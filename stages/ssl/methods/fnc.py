@@ -45,6 +45,7 @@ class FNCParams(MethodParams):
 class FNC(Method):
     Params = FNCParams
     params: FNCParams
+    zero_init_residual = True
     has_negatives = True
 
     def __init__(self, params: FNCParams, new_backbone: NewBackbone) -> None:
@@ -54,7 +55,7 @@ class FNC(Method):
 
     def projection_spec(self) -> HeadSpec:
         hidden, out = self.params.hidden_dim, self.params.output_dim
-        return mlp(self.feature_dim, hidden, hidden, out, last_norm="batch")
+        return mlp(self.feature_dim, hidden, hidden, out, last_norm="scale")
 
     @classmethod
     def keys_per_row(cls, params: FNCParams) -> int:

@@ -1,8 +1,8 @@
 """SimCLR (Chen et al. 2020a, arXiv:2002.05709): NT-Xent over all views of the whole batch.
 
 The reference is google-research/simclr. Departures: every row has a weight; the loss is the
-mean of the two views' as in the paper, where the reference adds them; the head's last layer has a
-bias and no batch norm.
+mean of the two views' as in the paper, where the reference adds them (LARS is blind to that but for
+batch norms); layers of the head start as torch's do.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ class SimCLRParams(MethodParams):
 class SimCLR(Method):
     Params = SimCLRParams
     params: SimCLRParams
+    zero_init_residual = True
     has_negatives = True
 
     def projection_spec(self) -> HeadSpec:
-        return mlp(self.feature_dim, self.params.hidden_dim, self.params.output_dim)
+        return mlp(
+            self.feature_dim, self.params.hidden_dim, self.params.output_dim, last_norm="scale"
+        )
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """NT-Xent of both views of a row, times its weight, mean over the rows.

@@ -40,6 +40,7 @@ class VICReg(Method):
 
     Params = VICRegParams
     params: VICRegParams
+    zero_init_residual = True
 
     def projection_spec(self) -> HeadSpec:
         return mlp(self.feature_dim, *[self.params.expander_dim] * self.params.layers)
