@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.ssl.methods import Group, MethodParams
+from stages.ssl.methods import Group, MethodParams, find_method
 from stages.ssl.momentum import MomentumEncoder
 from stages.ssl.optimizer import build_optimizer, warmup_cosine
 from tests.ssl import tiny
@@ -74,6 +74,19 @@ def test_the_rate_is_proportional_to_batch_size_and_to_the_groups_own(kind):
     groups = Group([parameter(2, 2)]), Group([parameter(2)], rate=0.5)
     optimizer, _ = stepped_by(*groups, batch_size=64, optimizer=kind)
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.05, 0.025])
+
+
+def test_the_rate_may_go_by_the_root_of_the_batch_size():
+    optimizer, _ = stepped_by(
+        Group([parameter(2, 2)]), batch_size=64, base_lr=0.1, rate_scaling="sqrt"
+    )
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 8)
+
+
+def test_fncs_rate_is_its_authors():
+    """google-research/fnc: learning_rate 0.1, learning_rate_scaling sqrt, batch 4096."""
+    params = find_method("fnc").Params()
+    assert [params.peak_rate(size) for size in (256, 4096)] == pytest.approx([1.6, 6.4])
 
 
 def test_a_constant_group_keeps_its_rate_whatever_groups_are_empty():

@@ -30,6 +30,7 @@ SMALL: dict[str, Any] = {
     "local_size": 8,
     "optimizer": "sgd",
     "base_lr": 0.1,
+    "rate_scaling": "linear",
     "weight_decay": 1e-4,
     "warmup_epochs": 1,
 }

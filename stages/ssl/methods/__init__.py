@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -62,10 +63,16 @@ class MethodParams(Section):
     """The part of `methods.<name>` that all methods share: how the optimiser steps."""
 
     optimizer: Literal["sgd", "lars"] = "sgd"
-    base_lr: Annotated[float, Field(gt=0)]  # at batch size 256; scaled linearly with it
+    base_lr: Annotated[float, Field(gt=0)]  # at batch size 256 or 1, as rate_scaling says
+    rate_scaling: Literal["linear", "sqrt"] = "linear"  # times batch / 256, or its square root
     weight_decay: Annotated[float, Field(ge=0)]
     sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     warmup_epochs: Annotated[int, Field(ge=0)] = 0  # of the learning rate, linear; then cosine
+
+    def peak_rate(self, batch_size: int) -> float:
+        """Learning rate after warm-up, at so many rows per step over all devices."""
+        linear = self.rate_scaling == "linear"
+        return self.base_lr * (batch_size / 256 if linear else math.sqrt(batch_size))
 
     @model_validator(mode="after")
     def _adapted(self) -> MethodParams:

@@ -37,7 +37,8 @@ class FNCParams(MethodParams):
     hidden_dim: Count = 2048
     output_dim: Count = 128
     optimizer: Literal["sgd", "lars"] = "lars"
-    base_lr: Annotated[float, Field(gt=0)] = 0.4  # theirs at 4096, where it goes by the root: 6.4
+    base_lr: Annotated[float, Field(gt=0)] = 0.1  # times the root of the batch: 1.6 at 256
+    rate_scaling: Literal["linear", "sqrt"] = "sqrt"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
 
