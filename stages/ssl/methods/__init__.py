@@ -16,11 +16,10 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from stages.common.params import Section
+from stages.common.params import Section, ViewChanges, Views
 from stages.ssl.backbones import zero_last_norms
 from stages.ssl.heads import HeadSpec, build_head
 from stages.ssl.partners import Partners
-from stages.ssl.views import ExtraViews
 
 NewBackbone = Callable[[], tuple[nn.Module, int]]  # backbone, feature dimension
 
@@ -31,7 +30,7 @@ class Batch(NamedTuple):
     anchor: Tensor  # (B,) int64, image of the first view
     positive: Tensor  # (B,) int64, image of the second view; the same image in an instance row
     weight: Tensor  # (B,) float32, 1 for an instance row, sepp.lambda for a semantic row
-    extra: Sequence[Tensor] = ()  # the `extra_views`, each (B, 3, s, s): of anchor, positive, …
+    extra: Sequence[Tensor] = ()  # the `extra_views`, each (B, 3, S, S): of anchor, positive, …
     epoch: int = 0  # of the vanilla arm's length, if steps are matched
     progress: float = 0.0  # share of the training's steps that are done
     partners: Partners | None = None  # who is not to be whose negative; None: no such rule
@@ -60,7 +59,11 @@ class Group(NamedTuple):
 
 
 class MethodParams(Section):
-    """The part of `methods.<name>` that all methods share: how the optimiser steps."""
+    """The part of `methods.<name>` that all methods share: views, and how the optimiser steps."""
+
+    views: ViewChanges = ViewChanges()  # what of `views` is another for this method
+    first_view: ViewChanges = ViewChanges()  # and what of that for the anchor's view
+    second_view: ViewChanges = ViewChanges()  # and for the positive's
 
     optimizer: Literal["sgd", "lars"] = "sgd"
     base_lr: Annotated[float, Field(gt=0)]  # at batch size 256 or 1, as rate_scaling says
@@ -81,6 +84,14 @@ class MethodParams(Section):
                 "weight_decay 0.0 leaves every layer out of LARS: raise it, e.g. to 1e-6"
             )
         return self
+
+
+class AsymmetricParams(MethodParams):
+    """With the two views of BYOL (Grill et al. 2020, appendix B), which others took over."""
+
+    views: ViewChanges = ViewChanges(crop_area=(0.08, 1.0), saturation=0.2)
+    first_view: ViewChanges = ViewChanges(blur=1.0)
+    second_view: ViewChanges = ViewChanges(blur=0.1, solarize=0.2)
 
 
 class Method(nn.Module, ABC):
@@ -117,9 +128,16 @@ class Method(nn.Module, ABC):
             batch: ids and weights of the rows; a row's loss counts `weight` times.
         """
 
-    def extra_views(self) -> ExtraViews | None:
-        """More views of each row, if the method wants any; they come as `batch.extra`."""
-        return None
+    def row_views(self, common: Views) -> list[Views]:
+        """How each view of a row is made: the two, then the extra ones."""
+        views = self.params.views.on(common)
+        two = [change.on(views) for change in (self.params.first_view, self.params.second_view)]
+        return [*two, *self.extra_views(views)]
+
+    def extra_views(self, views: Views) -> list[Views]:
+        """More views of each row, if the method wants any, of the anchor and the positive in turn;
+        they come as `batch.extra`."""
+        return []
 
     @classmethod
     def keys_per_row(cls, params: Any) -> int:

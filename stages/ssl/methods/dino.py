@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear, log_softmax, normalize, softmax
 
-from stages.common.params import Count
+from stages.common.params import Count, ViewChanges
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
@@ -29,6 +29,9 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class DINOParams(MultiCropParams):
+    views: ViewChanges = ViewChanges(crop_area=(0.14, 1.0), saturation=0.2)
+    first_view: ViewChanges = ViewChanges(blur=1.0)  # of the two large ones; small ones as `views`
+    second_view: ViewChanges = ViewChanges(blur=0.1, solarize=0.2)
     prototypes: Count = 65536
     student_temperature: Positive = 0.1
     teacher_temperature: Positive = 0.04

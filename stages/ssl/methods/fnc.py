@@ -17,16 +17,19 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from stages.common.params import Count
+from stages.common.params import Count, ViewChanges, Views
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, ExtraViews, Method, MethodParams, NewBackbone, Step
+from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, Step
 from stages.ssl.momentum import MomentumEncoder
 from stages.ssl.queue import Queue
 
 
 class FNCParams(MethodParams):
+    views: ViewChanges = ViewChanges(
+        crop_area=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2
+    )
     strategy: Literal["attract", "eliminate"] = "attract"  # what is done with false negatives
     support_views: Annotated[int, Field(ge=0)] = 8  # of each row, beside its two
     top_k: Count = 10  # at most so many false negatives of a row
@@ -62,8 +65,8 @@ class FNC(Method):
     def keys_per_row(cls, params: FNCParams) -> int:
         return 2 + params.support_views
 
-    def extra_views(self) -> ExtraViews | None:
-        return ExtraViews(self.params.support_views) if self.params.support_views else None
+    def extra_views(self, views: Views) -> list[Views]:
+        return [views] * self.params.support_views
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """Twice the mean over all views of a row, support included, as queries; per row times its

@@ -16,11 +16,11 @@ from stages.common.params import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, build_head, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Method, NewBackbone, Step
 from stages.ssl.queue import Queue
 
 
-class NNCLRParams(MethodParams):
+class NNCLRParams(AsymmetricParams):
     temperature: Annotated[float, Field(gt=0)] = 0.1
     queue: Count = 98304  # the support set, in which neighbours are looked for
     hidden_dim: Count = 2048  # of the projection

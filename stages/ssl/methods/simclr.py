@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from stages.common.params import Count
+from stages.common.params import Count, ViewChanges
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
@@ -22,6 +22,9 @@ from stages.ssl.methods import Batch, Method, MethodParams, Step
 
 
 class SimCLRParams(MethodParams):
+    views: ViewChanges = ViewChanges(
+        crop_area=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2
+    )
     temperature: Annotated[float, Field(gt=0)] = 0.1
     hidden_dim: Count = 2048
     output_dim: Count = 128
