@@ -1,6 +1,7 @@
 """Augmentation by kornia, of all views of a batch that are made alike in one pass on the device.
 
-Every strength is drawn per sample; the order of the colour jitters is drawn per batch.
+Every strength is drawn per sample; the order of the colour jitters is drawn per batch. Crops are
+bilinear, where some authors' are bicubic.
 
 Draws come from torch's global generator, which the trainer seeds for every step.
 """

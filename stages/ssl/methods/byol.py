@@ -1,7 +1,9 @@
 """BYOL (Grill et al. 2020, arXiv:2006.07733): predicts what a moving average sees in another view.
 
-The reference is solo-learn's `byol.py`, after the paper's appendix. Departure: every row has a
-weight. Kept is the online network, as the paper says.
+The references are solo-learn's `byol.py` and, for views and rates, deepmind-research/byol.
+Departures: every row has a weight; last layers of the heads have a bias, as solo-learn's; basic
+blocks of a ResNet start as their shortcuts, too, not its bottlenecks alone. Kept is the online
+network, as the paper says.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ The reference is facebookresearch/dino, `main_dino.py`. Departures: every row ha
 embedding is the head's bottleneck, before it is compared with the prototypes; no gradient clipping;
 the head's layers start as torch's do; the teacher moves before a step instead of after the last;
 the learning rate decays to 0. Kept is the teacher, which the authors evaluate (`eval_linear.py`).
+For batches of 256 they advise a momentum of 0.9995.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ from the negatives or makes positives of them.
 
 The reference is google-research/fnc, `objective.py`, the loss with a memory. Departures: every row
 has a weight; an image is never its own false negative, from earlier epochs neither, and its old
-keys are negatives like others; the memory starts with random rows.
+keys are negatives like others; the memory starts with random rows and is no multiple of the batch;
+no RandAugment; layers of the head start as torch's do. Kept is the query encoder, as there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """NNCLR (Dwibedi et al. 2021, arXiv:2104.14548): the positive is the nearest neighbour's embedding.
 
-The reference is solo-learn's `nnclr.py`. Departure: every row has a weight.
+The reference is solo-learn's `nnclr.py`, and its asymmetric views. Departure: every row has a
+weight.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 The reference is google-research/simclr. Departures: every row has a weight; the loss is the
 mean of the two views' as in the paper, where the reference adds them (LARS is blind to that but for
-batch norms); layers of the head start as torch's do.
+batch norms); layers of the head start as torch's do, and there are two, as in the paper. For small
+batches the authors' later recipe goes by the root: `rate_scaling: sqrt`, base_lr 0.1, weight decay
+1e-4.
 """
 
 from __future__ import annotations
