@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stages.common.errors import ParamError
 from stages.common.param_file import validate
 from stages.common.params import Views, load_all
-from stages.ssl.methods import find_method
+from stages.ssl.methods import MethodParams, find_method
 from tests.conftest import REPOSITORY
 from tests.ssl.tiny import common_views
 
@@ -90,6 +91,37 @@ RATES = {
 def test_rates_are_the_authors(name):
     params = find_method(name).Params()
     assert {key: getattr(params, key) for key in RATES[name]} == pytest.approx(RATES[name])
+
+
+def test_the_cifar10_preset_is_lightlys_benchmark():
+    settings = load_all(REPOSITORY / "stages/presets/cifar10.yaml")
+    kind, block = find_method("moco"), settings.methods["moco"]
+    params = kind.Params(**block)
+    for training in (settings.sampler, settings.pretrain):
+        assert (training.method, training.batch_size, training.stem) == ("moco", 128, "cifar")
+        assert params.peak_rate(training.batch_size) == pytest.approx(0.06)
+    assert settings.pretrain.epochs == 200
+    assert (params.weight_decay, params.temperature, params.momentum) == (5e-4, 0.1, 0.99)
+    assert (params.queue, params.symmetric, params.bn_splits) == (4096, True, 8)
+    simclr = (0.08, 0.4, 0.4, 0.4, 0.1, 0.0, 0.0)  # its SimCLR collation of strength 0.5, no blur
+    assert numbers(settings.views) == simclr
+
+
+def test_a_sum_of_two_losses_is_their_mean_at_twice_the_rate_and_half_the_decay():
+    """What the cifar10 preset says of MoCo's demo: lr 0.06 at batch 512, weight decay 5e-4."""
+    rng = np.random.default_rng(0)
+    pulls = rng.standard_normal((2, 5))  # two losses (w - pull)^2 / 2
+
+    def steps(share: float, rate: float, decay: float) -> np.ndarray:
+        weight, velocity = np.ones(5), np.zeros(5)
+        for _ in range(20):
+            velocity = 0.9 * velocity + share * (2 * weight - pulls.sum(0)) + decay * weight
+            weight = weight - rate * velocity
+        return weight
+
+    demo = steps(1.0, 0.06, 5e-4)
+    ours = steps(0.5, MethodParams(base_lr=0.06, weight_decay=0).peak_rate(512), 2.5e-4)
+    np.testing.assert_allclose(ours, demo, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
