@@ -7,6 +7,7 @@ the ones its dvc.yaml entry lists.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    create_model,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -69,12 +72,9 @@ class Data(Section):
         return self
 
 
-class Views(Section):
-    """The augmentation that makes a view (all drawn per sample), and how pixels are normalised."""
+class Augmentation(Section):
+    """How a view of an image is made at random; all is drawn per sample."""
 
-    image_size: Annotated[int, Field(ge=4)]  # pixels, edge of a view
-    mean: tuple[float, float, float]  # of RGB in [0, 1]
-    std: tuple[float, float, float]
     crop_area: tuple[float, float]  # share of the image that a random crop covers
     crop_ratio: tuple[float, float]  # width / height of a random crop
     flip: Probability  # horizontal
@@ -84,7 +84,8 @@ class Views(Section):
     saturation: Annotated[float, Field(ge=0)]
     hue: Annotated[float, Field(ge=0, le=0.5)]
     grayscale: Probability
-    blur: Probability  # Gaussian, sigma in [0.1, 2.0] pixels, kernel a tenth of the image
+    blur: Probability  # Gaussian, sigma in [0.1, 2.0] pixels
+    solarize: Probability  # pixels of half the range and above are inverted
 
     @model_validator(mode="before")
     @classmethod
@@ -94,17 +95,49 @@ class Views(Section):
             return values
         return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
+    @field_validator("crop_area", "crop_ratio")
+    @classmethod
+    def _ordered(cls, bounds: tuple[float, float], field: ValidationInfo) -> tuple[float, float]:
+        low, high = bounds
+        area = field.field_name == "crop_area"
+        if not 0 < low <= high or (area and high > 1):
+            raise ValueError(f"{low}, {high}: needs 0 < first <= second{' <= 1' if area else ''}")
+        return bounds
+
+
+class Views(Augmentation):
+    """The augmentation, and how pixels are normalised."""
+
+    image_size: Annotated[int, Field(ge=4)]  # pixels, edge of a view
+    mean: tuple[float, float, float]  # of RGB in [0, 1]
+    std: tuple[float, float, float]
+
     @model_validator(mode="after")
-    def _ranges(self) -> Views:
-        low, high = self.crop_area
-        if not 0 < low <= high <= 1:
-            raise ValueError(f"crop_area {low}, {high}: needs 0 < first <= second <= 1")
-        low, high = self.crop_ratio
-        if not 0 < low <= high:
-            raise ValueError(f"crop_ratio {low}, {high}: needs 0 < first <= second")
+    def _deviations(self) -> Views:
         if min(self.std) <= 0:
             raise ValueError(f"std {self.std}: every value must be above 0")
         return self
+
+
+class _Changes(Augmentation):
+    def on(self, views: Views) -> Views:
+        """`views` with these changes."""
+        return views.model_copy(update=self.model_dump())
+
+    @model_serializer(mode="wrap")
+    def _told(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {k: v for k, v in dump(self).items() if k in self.model_fields_set}
+
+
+# Some leaves of an augmentation; what is left out stays as it is in `views`.
+ViewChanges = create_model(
+    "ViewChanges",
+    __base__=_Changes,
+    **{
+        name: (Annotated[(field.annotation, Field(), *field.metadata)], None)
+        for name, field in Augmentation.model_fields.items()
+    },
+)
 
 
 class Named(Section):

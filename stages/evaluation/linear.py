@@ -92,7 +92,7 @@ class ImageProbe(Probe):
     def features(self, batch: dict[str, Tensor], index: int) -> tuple[Tensor, Tensor]:
         ids = batch["anchor"]
         self.reseed(index, VIEWS, self.global_rank)
-        images = batch["images"] if self.images is None else self.images[ids]
+        images = batch["crops"][0] if self.images is None else self.images[ids]
         return self.frozen[0](self.views(images)), self.labels[ids]
 
 
@@ -113,6 +113,7 @@ def crops(encoder: Encoder) -> Views:
         hue=0.0,
         grayscale=0.0,
         blur=0.0,
+        solarize=0.0,
     )
 
 
@@ -143,7 +144,7 @@ def train_probe(
     else:
         size = min(params.batch_size, len(ids))
         rows = instance_rows(ids)
-        batches = PairBatches(rows, store, crops(encoder), size, seed, "linear_eval", both=False)
+        batches = PairBatches(rows, store, [crops(encoder)], size, seed, "linear_eval")
         probe = ImageProbe(encoder, labels, classes, params, batches)
     history = fit(probe, state, label)
     return probe.classifier.cpu(), history[-1]["loss"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torchvision
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from stages.common.errors import SeppError
 
@@ -20,7 +20,8 @@ def names() -> list[str]:
 def build_backbone(name: str, stem: str) -> tuple[nn.Module, int]:
     """A randomly initialised backbone without its classifier, and its feature dimension.
 
-    ResNets start as torchvision's do: the last batch norm of a block is 1, not 0.
+    ResNets start as torchvision's do: the last batch norm of a block is 1, not 0, for which
+    there is `zero_last_norms`.
 
     Args:
         name: one of `names()`.
@@ -44,6 +45,16 @@ def build_backbone(name: str, stem: str) -> tuple[nn.Module, int]:
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = nn.Identity()
     return model, _drop_classifier(model)
+
+
+def zero_last_norms(model: nn.Module) -> None:
+    """Scale the last batch norm of every residual block by 0, so that at first each block is its
+    shortcut (Goyal et al. 2017, section 5.1; torchvision's `zero_init_residual`). What is no ResNet
+    stays as it is."""
+    for block in model.modules():
+        if isinstance(block, BasicBlock | Bottleneck):
+            last = block.bn3 if isinstance(block, Bottleneck) else block.bn2
+            nn.init.zeros_(last.weight)
 
 
 def _drop_classifier(model: nn.Module) -> int:

@@ -6,10 +6,10 @@ cropped by loader workers, one worker a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain, cycle
+from collections.abc import Iterator, Sequence
+from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.params import Views
 from stages.ssl import distributed
-from stages.ssl.views import ExtraViews
+from stages.ssl.views import runs
 
 
 class Rows(NamedTuple):
@@ -142,21 +142,18 @@ class PairBatches(Batches):
     """Batches of training rows: ids and weights, and for streamed images also their crops.
 
     Args:
+        views: how each view of a row is made: of the anchor and the positive in turn.
         section: of params.yaml that `batch_size` is from, for messages.
-        both: crop both members of a row; else the anchors alone.
-        extra: more views of each row.
     """
 
     def __init__(
         self,
         rows: Rows,
         store: ImageStore,
-        views: Views,
+        views: Sequence[Views],
         batch_size: int,
         seed: int,
         section: str,
-        both: bool = True,
-        extra: ExtraViews | None = None,
     ) -> None:
         if batch_size > len(rows.anchor):
             raise SeppError(
@@ -164,38 +161,35 @@ class PairBatches(Batches):
                 f"{len(rows.anchor)} training rows: lower it"
             )
         super().__init__(len(rows.anchor), batch_size, seed)
-        self.pairs, self.store, self.both = rows, store, both
+        self.pairs, self.store = rows, store
+        self.runs = runs(views)  # how views are made, and how many of a row in turn
         self.streamed = store.packed is None
         self.workers = env.workers() if self.streamed else 0
-        self.crop = random_crop(views)
-        self.extra = extra.count if extra else 0
-        self.ahead = 1 if extra else 2  # ten views of ImageNet's are 400 MB a batch of 256
-        self.extra_crop = random_crop(extra.params(views)) if extra else None
+        self.crops = [random_crop(view) for view in views]
+        self.ahead = 1 if len(views) > 2 else 2  # ten views of ImageNet's: 400 MB a batch of 256
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         chosen = self.rows(*key)
         anchor, positive = self.pairs.anchor[chosen], self.pairs.positive[chosen]
         batch = {"anchor": anchor, "positive": positive, "weight": self.pairs.weight[chosen]}
         batch = {name: torch.from_numpy(values) for name, values in batch.items()}
         if self.streamed:
             torch.manual_seed(step_seed(self.seed, *key, CROPS, self.rank))
-            batch |= self._crops(anchor, positive)
+            batch["crops"] = self._crops(anchor, positive)
         return batch
 
-    def _crops(self, anchor: np.ndarray, positive: np.ndarray) -> dict[str, Tensor]:
-        """``images``, those of the anchors, then those of the positives: uint8 (2B, 3, S, S);
-        and ``extra``, (count * B, 3, s, s), if there are any."""
-        firsts, seconds, extras = [], [], [[] for _ in range(self.extra)]
+    def _crops(self, anchor: np.ndarray, positive: np.ndarray) -> list[Tensor]:
+        """uint8 (count * B, 3, S, S) for each run of views, the views one after the other."""
+        views: list[list[Tensor]] = [[] for _ in self.crops]
         for i, j in zip(anchor.tolist(), positive.tolist(), strict=True):
             image = pil_to_tensor(self.store.read(i))
-            firsts.append(self.crop(image))
-            if self.both:  # an instance row's image is decoded once
-                other = image if i == j else pil_to_tensor(self.store.read(j))
-                seconds.append(self.crop(other))
-                for view, source in zip(extras, cycle((image, other)), strict=False):
-                    view.append(self.extra_crop(source))
-        crops = {"images": torch.stack(firsts + seconds)}
-        return crops | {"extra": torch.stack(list(chain(*extras)))} if extras else crops
+            # An instance row's image is decoded once, and what no view shows is not.
+            alone = i == j or len(views) == 1
+            other = image if alone else pil_to_tensor(self.store.read(j))
+            for view, crop, source in zip(views, self.crops, cycle((image, other)), strict=False):
+                view.append(crop(source))
+        turns = iter(views)
+        return [torch.stack(list(chain(*islice(turns, count)))) for _, count in self.runs]
 
     def images_on(self, device: torch.device) -> Tensor | None:
         """All packed images as uint8 (N, 3, H, W) on `device`; None if they are streamed."""

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 from lightly.models.modules.heads import ProjectionHead
 from torch import nn
 
-Norm = Literal["batch", "plain"] | None  # batch norm, with and without learned scale and shift
+# Batch norm, with learned scale and shift, with the scale alone, or with neither.
+Norm = Literal["batch", "scale", "plain"] | None
 Activation = Literal["relu", "gelu"] | None
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -44,9 +45,16 @@ def build_head(spec: HeadSpec) -> ProjectionHead:
             (
                 layer.inputs,
                 layer.outputs,
-                nn.BatchNorm1d(layer.outputs, affine=layer.norm == "batch") if layer.norm else None,
+                _batch_norm(layer) if layer.norm else None,
                 ACTIVATIONS[layer.activation]() if layer.activation else None,
             )
             for layer in (Layer(*entry) for entry in spec)  # JSON has lists only
         ]
     )
+
+
+def _batch_norm(layer: Layer) -> nn.BatchNorm1d:
+    norm = nn.BatchNorm1d(layer.outputs, affine=layer.norm != "plain")
+    if layer.norm == "scale":
+        norm.bias.requires_grad_(False)  # 0 for good
+    return norm

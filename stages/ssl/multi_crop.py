@@ -7,14 +7,14 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from stages.common.params import Views
 from stages.ssl.methods import Method, MethodParams
-from stages.ssl.views import ExtraViews
 
 Area = Annotated[float, Field(gt=0, le=1)]
 
 
 class MultiCropParams(MethodParams):
-    """Params of a method that takes small crops; `views.crop_area` is that of the large ones."""
+    """Params of a method that takes small crops, which are like `views` but for size and area."""
 
     local_views: Annotated[int, Field(ge=0)]  # small crops of each row; 0: none
     local_size: Annotated[int, Field(ge=4)] = 96  # pixels, edge
@@ -37,10 +37,11 @@ class MultiCrop(Method):
 
     params: MultiCropParams
 
-    def extra_views(self) -> ExtraViews | None:
+    def extra_views(self, views: Views) -> list[Views]:
         p = self.params
         area = (p.local_area_min, p.local_area_max)
-        return ExtraViews(p.local_views, p.local_size, area) if p.local_views else None
+        small = views.model_copy(update={"image_size": p.local_size, "crop_area": area})
+        return [small] * p.local_views
 
     def after_backward(self, epoch: int) -> None:
         if epoch < self.params.freeze_epochs:

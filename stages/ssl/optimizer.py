@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate: linear scaling with the batch, warm-up, half a cosine."""
+"""The optimiser and its learning rate: scaled with the batch, warm-up, half a cosine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build_optimizer(
     options = [
         {
             "params": group.parameters,
-            "lr": p.base_lr * batch_size / 256 * group.rate,
+            "lr": p.peak_rate(batch_size) * group.rate,
             "weight_decay": p.weight_decay if group.decay else 0.0,
         }
         for group in groups

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.common import artifacts, env
 from stages.common.images import ImageStore
@@ -33,15 +33,11 @@ log = logging.getLogger(__name__)
 class Pretraining(Fit):
     """Two views of every row, the method's loss, and its optimiser."""
 
-    def __init__(
-        self, method: Method, views: Views, batches: PairBatches, steps: int, epochs: int
-    ) -> None:
+    def __init__(self, method: Method, batches: PairBatches, steps: int, epochs: int) -> None:
         super().__init__(batches, steps)
         self.epochs = epochs  # by which schedules count; longer ones of the rows, if match_steps
         self.method = method.to(memory_format=torch.channels_last)
-        self.views = RandomViews(views, cropped=batches.streamed)
-        extra = method.extra_views()
-        self.extra_views = RandomViews(extra.params(views), batches.streamed) if extra else None
+        self.views = nn.ModuleList(RandomViews(made, batches.streamed) for made, _ in batches.runs)
         rows = batches.pairs
         self.partners = Partners(rows.anchor, rows.positive) if rows.mask_partners else None
         self.labels: Tensor  # (N,) of all images, -1 = none; for the shares that are logged alone
@@ -59,7 +55,7 @@ class Pretraining(Fit):
     def on_fit_start(self) -> None:
         self.images = self.batches.images_on(self.device)
 
-    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         self.reseed(index, VIEWS, self.global_rank)
         first, second, *extra = self._draw_views(batch)
         self.reseed(index, METHOD)  # alike on all processes (key shuffling)
@@ -81,20 +77,15 @@ class Pretraining(Fit):
             self._record_labels("neighbour_accuracy", *neighbours)
         return loss
 
-    def _draw_views(self, batch: dict[str, Tensor]) -> list[Tensor]:
+    def _draw_views(self, batch: dict[str, Any]) -> list[Tensor]:
         """The two views of each row, then the extra ones, each (B, 3, S, S)."""
-        sources = batch["anchor"], batch["positive"]
-        images = self._images(batch, "images", sources)
-        views = list(_channels_last(self.views(images)).chunk(2))
-        if self.extra_views is not None:
-            count = self.batches.extra
-            images = self._images(batch, "extra", islice(cycle(sources), count))
-            views += _channels_last(self.extra_views(images)).chunk(count)
+        turns, views = cycle((batch["anchor"], batch["positive"])), []
+        for run, (make, (_, count)) in enumerate(zip(self.views, self.batches.runs, strict=True)):
+            ids = torch.cat(list(islice(turns, count)))
+            # What loader workers cropped, or the images themselves, which are on the device.
+            images = batch["crops"][run] if self.images is None else self.images[ids]
+            views += _channels_last(make(images)).chunk(count)
         return views
-
-    def _images(self, batch: dict[str, Tensor], key: str, ids: Iterable[Tensor]) -> Tensor:
-        """What loader workers cropped, or the images themselves from the device."""
-        return batch[key] if self.images is None else self.images[torch.cat(list(ids))]
 
     def _record_labels(self, name: str, ids: Tensor, others: Tensor) -> None:
         """How many of `others` (M,) have the label of `ids` (M,); -1, unlabelled images, and an
@@ -149,7 +140,7 @@ def train(
     torch.manual_seed(seed)
     method = kind(params, lambda: build_backbone(training.backbone, training.stem))
     size = training.batch_size
-    batches = PairBatches(rows, store, views, size, seed, section, extra=method.extra_views())
+    batches = PairBatches(rows, store, method.row_views(views), size, seed, section)
     steps = total_steps(training, rows)
     if params.warmup_epochs >= training.epochs:
         log.warning(
@@ -157,7 +148,7 @@ def train(
             "the learning rate does not reach base_lr",
             *(training.method, params.warmup_epochs, section, training.epochs),
         )
-    module = Pretraining(method, views, batches, steps, training.epochs)
+    module = Pretraining(method, batches, steps, training.epochs)
     history = fit(module, state, label, training.precision)
     facts = {"rows": len(rows.anchor), "steps": steps, "seed": seed}
     return export(method, training, views, facts), history
@@ -209,8 +200,8 @@ def total_steps(training: Training, rows: Rows) -> int:
 def export(
     method: Method, training: Training, views: Views, facts: Mapping[str, object]
 ) -> Encoder:
-    """The online backbone and projection, as plain modules on the CPU; `facts` are kept with them,
-    beside how they were trained."""
+    """The backbone and projection that the method keeps, as plain modules on the CPU, and with them
+    `facts` beside how they were trained."""
     config = EncoderConfig(
         backbone=training.backbone,
         stem=training.stem,
@@ -227,6 +218,7 @@ def export(
         },
     )
     encoder = Encoder(config)
-    encoder.backbone.load_state_dict(method.backbone.state_dict())
-    encoder.projection.load_state_dict(method.projection.state_dict())
+    backbone, projection = method.kept()
+    encoder.backbone.load_state_dict(backbone.state_dict())
+    encoder.projection.load_state_dict(projection.state_dict())
     return encoder.eval()

@@ -1,32 +1,30 @@
-"""Augmentation by kornia: all views of a batch in one pass on the device.
+"""Augmentation by kornia, of all views of a batch that are made alike in one pass on the device.
 
-Every strength is drawn per sample; the order of the colour jitters is drawn per batch.
+Every strength is drawn per sample; the order of the colour jitters is drawn per batch. Crops are
+bilinear, where some authors' are bicubic.
 
 Draws come from torch's global generator, which the trainer seeds for every step.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from itertools import groupby
 
 import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
 from stages.common.params import Views
+from stages.ssl.crops import RandomResizedCrop
+
+SIGMA = (0.1, 2.0)  # of the blur, pixels
 
 
-class ExtraViews(NamedTuple):
-    """Views of every row beside its two: of the anchor and of the positive in turn."""
-
-    count: int
-    size: int | None = None  # pixels, edge; None: as the two
-    crop_area: tuple[float, float] | None = None  # share of the image; None: as the two
-
-    def params(self, views: Views) -> Views:
-        """The augmentation of the two, with this size and area."""
-        changed = {"image_size": self.size, "crop_area": self.crop_area}
-        return views.model_copy(update={k: v for k, v in changed.items() if v is not None})
+def runs(views: Sequence[Views]) -> list[tuple[Views, int]]:
+    """The views of a row as (how they are made, how many of them are, one after the other)."""
+    return [(made, len(list(alike))) for made, alike in groupby(views)]
 
 
 class RandomViews(nn.Module):
@@ -40,13 +38,8 @@ class RandomViews(nn.Module):
     def __init__(self, params: Views, cropped: bool = False) -> None:
         super().__init__()
         p = params
-        size = p.image_size
+        self.crop = None if cropped else RandomResizedCrop(p.image_size, p.crop_area, p.crop_ratio)
         steps: list[nn.Module] = []
-        if not cropped:
-            crop = K.RandomResizedCrop(
-                (size, size), p.crop_area, p.crop_ratio, cropping_mode="resample"
-            )
-            steps.append(crop)
         if p.flip:
             steps.append(K.RandomHorizontalFlip(p.flip))
         if p.jitter:
@@ -55,8 +48,10 @@ class RandomViews(nn.Module):
         if p.grayscale:
             steps.append(K.RandomGrayscale(p=p.grayscale))
         if p.blur:
-            kernel = max(3, size // 10 // 2 * 2 + 1)  # a tenth of the image, odd
-            steps.append(K.RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=p.blur))
+            kernel = blur_kernel(p.image_size)
+            steps.append(K.RandomGaussianBlur((kernel, kernel), SIGMA, p=p.blur))
+        if p.solarize:
+            steps.append(K.RandomSolarize(thresholds=0.0, additions=0.0, p=p.solarize))  # at 0.5
         self.steps = nn.Sequential(*steps)
         self.normalize = Normalize(p.mean, p.std)
 
@@ -64,7 +59,17 @@ class RandomViews(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) to normalised float32 (B, 3, S, S)."""
         with torch.autocast(images.device.type, enabled=False):
-            return self.normalize(self.steps(images.float() / 255))
+            images = images.float()
+            if self.crop is not None:
+                images = self.crop(images)
+            return self.normalize(self.steps(images / 255))
+
+
+def blur_kernel(size: int) -> int:
+    """Pixels of the blur's kernel, odd: a tenth of the image as in SimCLR, but never so narrow that
+    it cuts off the widest Gaussian within three sigma (nor wider than its reflection allows)."""
+    radius = max(size // 20, math.ceil(3 * SIGMA[1]))
+    return 2 * min(radius, size - 1) + 1
 
 
 class Normalize(nn.Module):

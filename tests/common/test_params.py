@@ -124,7 +124,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "no arms": ({"arms": []}, "arms: []: ", "at least 1 item"),
     "batch of 1": ({"sampler.batch_size": 1}, "sampler.batch_size: 1: ", "or equal to 2"),
     "std of 0": ({"views.std": [0, 1, 1]}, "views: std (0.0, 1.0, 1.0): ", "above 0"),
-    "crop of nothing": ({"views.crop_area": [0, 1]}, "views: crop_area 0.0, 1.0: ", "0 < first"),
+    "crop of nothing": ({"views.crop_area": [0, 1]}, "views.crop_area: 0.0, 1.0: ", "0 < first"),
+    "crop ratio upside down": (
+        {"views.crop_ratio": [1.5, 0.5]},
+        "views.crop_ratio: 1.5, 0.5: ",
+        "first <= second",
+    ),
+    "solarize above 1": ({"views.solarize": 1.2}, "views.solarize: 1.2: ", "or equal to 1"),
 }
 
 

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from stages.common.errors import SeppError
-from stages.ssl.backbones import build_backbone
+from stages.ssl.backbones import build_backbone, zero_last_norms
+from stages.ssl.methods import find_method
+from tests.ssl.tiny import values
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,47 @@ def test_what_cannot_be_built_is_named(name, stem, message):
 def test_backbones_of_another_build_are_unknown(name):
     with pytest.raises(SeppError, match=f"unknown backbone '{name}'"):
         build_backbone(name, "imagenet")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_zeroed_last_norms_are_torchvisions(name):
+    torch.manual_seed(0)
+    ours, _ = build_backbone(name, "imagenet")
+    zero_last_norms(ours)
+    torch.manual_seed(0)
+    theirs = torchvision.models.get_model(name, weights=None, zero_init_residual=True)
+    for key, value in ours.state_dict().items():
+        assert torch.equal(value, theirs.state_dict()[key]), key
+
+
+def test_zeroed_blocks_are_their_shortcuts():
+    model, _ = build_backbone("resnet10", "cifar")
+    zero_last_norms(model)
+    block, x = model.layer2[0], torch.rand(4, 64, 8, 8)
+    torch.testing.assert_close(block(x), block.downsample(x).relu())
+    zeros = [n for n, p in model.named_parameters() if p.ndim == 1 and "bn" in n and not p.any()]
+    assert [n for n in zeros if n.endswith("weight")] == [
+        f"layer{i}.0.bn2.weight" for i in range(1, 5)
+    ]
+
+
+def test_what_is_no_resnet_is_left_as_it_is():
+    model, _ = build_backbone("mobilenet_v3_small", "imagenet")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    zero_last_norms(model)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("method", "zero"),
+    [
+        *((name, True) for name in ("simclr", "simsiam", "byol", "vicreg", "barlow_twins", "fnc")),
+        *((name, False) for name in ("moco", "swav", "dino", "nnclr")),
+    ],
+)
+def test_a_method_zeroes_them_where_its_authors_do(method, zero):
+    kind = find_method(method)
+    model = kind(kind.Params(**values(method)), lambda: build_backbone("resnet10", "cifar"))
+    assert model.backbone.layer4[0].bn2.weight.any() != zero
+    followers = [m for name, m in model.named_modules() if name.endswith("average.0")]
+    assert all(f.layer4[0].bn2.weight.any() != zero for f in followers)

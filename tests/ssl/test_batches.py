@@ -15,7 +15,6 @@ from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.ssl.batches import Batches, PairBatches, Rows, instance_rows, read_rows, step_seed
-from stages.ssl.views import ExtraViews
 from tests.conftest import write_folder_data
 
 
@@ -27,7 +26,7 @@ def store(project) -> ImageStore:
 def pairs(store: ImageStore, rows: Rows | None = None, size: int = 8, seed: int = 0) -> PairBatches:
     views = load_all(Path("params.yaml")).views
     rows = rows or instance_rows(store.select("train"))
-    return PairBatches(rows, store, views, size, seed, "pretrain")
+    return PairBatches(rows, store, [views, views], size, seed, "pretrain")
 
 
 def test_an_epoch_shows_every_row_once_but_the_tail(store):
@@ -94,13 +93,13 @@ def test_streamed_batches_carry_seeded_crops(project, monkeypatch):
     store = ImageStore(Path("data/manifest.parquet"), Path("data/images.npy"))
     batches = pairs(store)
     assert batches.streamed
-    direct = batches[(0, 1)]["images"]
+    (direct,) = batches[(0, 1)]["crops"]
     assert direct.shape == (16, 3, 8, 8)
     assert direct.dtype == torch.uint8
     loader = batches.loader()
     loaded = list(loader)[1]
-    assert torch.equal(loaded["images"], direct)  # by a worker process, to the same bits
-    assert not torch.equal(batches[(1, 1)]["images"], direct)
+    assert torch.equal(loaded["crops"][0], direct)  # by a worker process, to the same bits
+    assert not torch.equal(batches[(1, 1)]["crops"][0], direct)
 
 
 def test_streamed_extra_views_are_of_anchor_and_positive_in_turn(project, monkeypatch):
@@ -111,13 +110,32 @@ def test_streamed_extra_views_are_of_anchor_and_positive_in_turn(project, monkey
     monkeypatch.setenv("SEPP_DATA_ROOT", str(project / "raw"))
     store = ImageStore(Path("data/manifest.parquet"), Path("data/images.npy"))
     rows = Rows(np.arange(16), np.arange(16) + 16, np.ones(16, np.float32), 0)
-    extra = ExtraViews(3, size=6, crop_area=(0.3, 0.5))
     views = load_all(Path("params.yaml")).views
-    batch = PairBatches(rows, store, views, 16, 0, "pretrain", extra=extra)[(0, 0)]
-    assert batch["extra"].shape == (48, 3, 6, 6)
+    small = views.model_copy(update={"image_size": 6, "crop_area": (0.3, 0.5)})
+    batch = PairBatches(rows, store, [views] * 2 + [small] * 3, 16, 0, "pretrain")[(0, 0)]
+    two, extra = batch["crops"]
+    assert extra.shape == (48, 3, 6, 6)
     sources = torch.cat([batch["anchor"], batch["positive"], batch["anchor"]])
-    assert torch.equal(batch["extra"][:, 0, 3, 3], (5 * sources).to(torch.uint8))
-    assert torch.equal(batch["images"][:, 0, 3, 3], (5 * sources[:32]).to(torch.uint8))
+    assert torch.equal(extra[:, 0, 3, 3], (5 * sources).to(torch.uint8))
+    assert torch.equal(two[:, 0, 3, 3], (5 * sources[:32]).to(torch.uint8))
+
+
+def test_streamed_views_are_cropped_each_by_its_own_area(project, monkeypatch):
+    """Of an image that rises by 30 from column to column, the range tells a crop's width."""
+    write_folder_data(project)
+    ramp = np.repeat(np.arange(8, dtype=np.uint8)[None, :, None] * 30, 8, axis=0)
+    for i in range(48):
+        Image.fromarray(np.repeat(ramp, 3, axis=2)).save(project / f"raw/{i}.png")
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(project / "raw"))
+    store = ImageStore(Path("data/manifest.parquet"), Path("data/images.npy"))
+    whole = load_all(Path("params.yaml")).views.model_copy(
+        update={"crop_area": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}
+    )
+    quarter = whole.model_copy(update={"crop_area": (0.25, 0.25)})
+    rows = instance_rows(store.select("train"))
+    batch = PairBatches(rows, store, [whole, quarter, quarter, whole], 16, 0, "pretrain")[(0, 0)]
+    ranges = [(x.amax((1, 2, 3)) - x.amin((1, 2, 3))).tolist() for x in batch["crops"]]
+    assert ranges == [[210] * 16, [90] * 32, [210] * 16]
 
 
 def test_step_seeds_differ():

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from stages.ssl.methods.fnc import FNC, false_negatives, multi_positive_nce
 from stages.ssl.partners import Partners
 from tests.ssl import tiny
-from tests.ssl.tiny import images, move, trained, unit
+from tests.ssl.tiny import common_views, images, move, trained, unit
 
 SETTINGS = {"top_k": 3, "threshold": 0.8, "temperature": 0.2, "queue": 32, "momentum": 1.0}
 STRATEGIES = pytest.mark.parametrize("strategy", ["attract", "eliminate"])
@@ -229,8 +229,8 @@ def test_the_key_encoder_is_the_moving_average():
     model = new(momentum=0.75)
     before = [p.clone() for p in model.key_encoder.parameters()]
     model.step(*views_and_batch(model, 0, [0, 1, 2, 3]))
-    pairs = zip(model.key_encoder.parameters(), trained(model), before, strict=True)
-    for now, query, old in pairs:
+    followed = [*model.backbone.parameters(), *model.projection.parameters()]
+    for now, query, old in zip(model.key_encoder.parameters(), followed, before, strict=True):
         torch.testing.assert_close(now, 0.75 * old + 0.25 * query.detach())
 
 
@@ -243,5 +243,6 @@ def test_the_embedding_is_the_first_views_and_all_views_share_their_batch_statis
 
 
 def test_support_views_are_as_the_two():
-    assert new(support_views=3).extra_views() == (3, None, None)
-    assert new(support_views=0).extra_views() is None
+    views = common_views()
+    assert new(support_views=3).row_views(views) == [views] * 5
+    assert new(support_views=0).row_views(views) == [views] * 2

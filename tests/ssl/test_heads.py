@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from stages.ssl.heads import Layer, build_head, mlp
+from tests.ssl.tiny import new
 
 
 def kinds(spec) -> list[type[nn.Module]]:
@@ -44,6 +45,24 @@ def test_only_a_batch_norm_that_is_not_plain_learns_scale_and_shift():
     layers = build_head(mlp(7, 16, 8, last_norm="plain")).layers
     assert [norm.affine for norm in layers if isinstance(norm, nn.BatchNorm1d)] == [True, False]
     assert not list(layers[-1].parameters())
+
+
+def test_a_norm_of_scale_alone_keeps_its_shift_at_zero():
+    head = build_head(mlp(7, 8, last_norm="scale"))
+    norm = head.layers[-1]
+    assert [p.requires_grad for p in (norm.weight, norm.bias)] == [True, False]
+    norm.weight.data = torch.linspace(0.5, 2, 8)
+    rows = torch.randn(5, 7)
+    z = (rows @ head.layers[0].weight.T).detach()
+    expected = (z - z.mean(0)) / (z.var(0, unbiased=False) + 1e-5).sqrt() * norm.weight.detach()
+    torch.testing.assert_close(head(rows), expected)
+
+
+@pytest.mark.parametrize("name", ["simclr", "fnc"])
+def test_simclr_and_fnc_end_in_a_norm_of_scale_alone(name):
+    """As google-research/simclr and fnc have it: neither bias nor shift in the last layer."""
+    last = new(name).projection_spec()[-1]
+    assert (last.norm, last.activation) == ("scale", None)
 
 
 def test_a_layer_has_a_bias_unless_a_norm_takes_it_away():

@@ -7,6 +7,7 @@ import pytest
 from tests.ssl import tiny
 from tests.ssl.tiny import images
 
+VIEWS = tiny.common_views()
 BOTH = pytest.mark.parametrize("name", ["swav", "dino"])
 
 
@@ -23,5 +24,9 @@ def test_prototypes_stand_still_in_the_first_epochs(name):
 @BOTH
 def test_small_crops_are_asked_for_as_the_parameters_say(name):
     sizes = {"local_size": 16, "local_area_min": 0.1, "local_area_max": 0.3}
-    assert tiny.new(name, local_views=3, **sizes).extra_views() == (3, 16, (0.1, 0.3))
-    assert tiny.new(name, local_views=0).extra_views() is None
+    changes = {"views": {"saturation": 0.1}, "first_view": {"blur": 1.0}}
+    *two, one, second, third = tiny.new(name, local_views=3, **sizes, **changes).row_views(VIEWS)
+    assert [view.image_size for view in two] == [224, 224]
+    like = {"image_size": 16, "crop_area": (0.1, 0.3), "saturation": 0.1}
+    assert one == second == third == VIEWS.model_copy(update=like)
+    assert len(tiny.new(name, local_views=0).row_views(VIEWS)) == 2

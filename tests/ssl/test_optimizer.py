@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from stages.ssl.methods import Group, MethodParams
+from stages.ssl.methods import Group, MethodParams, find_method
 from stages.ssl.momentum import MomentumEncoder
 from stages.ssl.optimizer import build_optimizer, warmup_cosine
 from tests.ssl import tiny
-from tests.ssl.tiny import METHODS, images
+from tests.ssl.tiny import METHODS, common_views, images, trained
 
 SETTINGS = {"base_lr": 0.2, "weight_decay": 0.01, "sgd_momentum": 0.9}
 
@@ -76,6 +76,19 @@ def test_the_rate_is_proportional_to_batch_size_and_to_the_groups_own(kind):
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.05, 0.025])
 
 
+def test_the_rate_may_go_by_the_root_of_the_batch_size():
+    optimizer, _ = stepped_by(
+        Group([parameter(2, 2)]), batch_size=64, base_lr=0.1, rate_scaling="sqrt"
+    )
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 8)
+
+
+def test_fncs_rate_is_its_authors():
+    """google-research/fnc: learning_rate 0.1, learning_rate_scaling sqrt, batch 4096."""
+    params = find_method("fnc").Params()
+    assert [params.peak_rate(size) for size in (256, 4096)] == pytest.approx([1.6, 6.4])
+
+
 def test_a_constant_group_keeps_its_rate_whatever_groups_are_empty():
     groups = Group([]), Group([parameter(3)], rate=2.0, constant=True), Group([parameter(2)])
     seen = rates(*stepped_by(*groups, warmup_epochs=1), 10)
@@ -123,7 +136,9 @@ def test_every_trained_parameter_is_in_one_group_and_no_momentum_encoders_is(nam
     averages = [m for m in model.modules() if isinstance(m, MomentumEncoder)]
     followed = {id(p) for p in chain(*(module.parameters() for module in averages))}
     assert len(grouped) == len(set(grouped))
-    assert set(grouped) == {id(p) for p in model.parameters()} - followed
+    assert set(grouped) == {id(p) for p in trained(model)} - followed
+    rest = {name for name, p in model.named_parameters() if id(p) not in {*grouped, *followed}}
+    assert rest <= {"projection.layers.4.bias", "projection.layers.7.bias"}  # zero for good
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -147,7 +162,6 @@ def test_lars_without_weight_decay_is_refused():
 def test_every_parameter_in_a_group_gets_a_gradient(name):
     """Distributed training waits for all of them."""
     model = tiny.new(name)
-    extra = model.extra_views()
-    views = [images(4, seed) for seed in range(2 + (extra.count if extra else 0))]
+    views = [images(4, seed) for seed in range(len(model.row_views(common_views())))]
     model.step(*views[:2], tiny.batch([0, 1, 2, 3], extra=views[2:])).loss.backward()
     assert all(p.grad is not None for group in model.groups() for p in group.parameters)

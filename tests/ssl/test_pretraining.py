@@ -15,7 +15,6 @@ from stages.ssl.batches import PairBatches, Rows
 from stages.ssl.methods import Batch, Step
 from stages.ssl.preflight import check_trainings
 from stages.ssl.pretraining import Pretraining
-from stages.ssl.views import ExtraViews
 from tests.conftest import TINY, write_params
 from tests.ssl.tiny import new
 from tests.ssl.training import AS_IT_IS
@@ -33,27 +32,32 @@ LOOP = {"current_epoch": 2, "global_step": 30, "global_rank": 0}
 
 def module(store: ImageStore, method, rows: Rows, monkeypatch) -> Pretraining:
     views = load_all(Path("params.yaml")).views
-    batches = PairBatches(
-        rows, store, views, len(rows.anchor), 0, "pretrain", extra=method.extra_views()
-    )
-    made = Pretraining(method, views, batches, steps=40, epochs=4)
+    batches = PairBatches(rows, store, method.row_views(views), len(rows.anchor), 0, "pretrain")
+    made = Pretraining(method, batches, steps=40, epochs=4)
     for name, value in LOOP.items():
         monkeypatch.setattr(Pretraining, name, value)
     made.images = batches.images_on(torch.device("cpu"))
     return made
 
 
-def step_of(store, monkeypatch, rows: Rows, neighbours=None, extra=None):
-    """Run one step of a method that only listens; what it was given, and the module."""
+def step_of(store, monkeypatch, rows: Rows, neighbours=None, extra=(), **params):
+    """Run one step of a method that only listens; what it was given, and the module.
+
+    `extra` has what is another in each extra view.
+    """
     heard = {}
-    method = new("simsiam")
+    method = new("simsiam", **params)
 
     def listen(first, second, batch):
         heard.update(first=first, second=second, batch=batch)
         return Step(first.sum() * 0, torch.ones(len(first), 2), neighbours)
 
     monkeypatch.setattr(method, "step", listen)
-    monkeypatch.setattr(method, "extra_views", lambda: extra)
+
+    def extra_views(views):
+        return [views.model_copy(update=changes) for changes in extra]
+
+    monkeypatch.setattr(method, "extra_views", extra_views)
     pretraining = module(store, method, rows, monkeypatch)
     pretraining.training_step(pretraining.batches[(3, 0)], 0)
     return heard, pretraining
@@ -71,7 +75,7 @@ ROWS = Rows(np.array([0, 1, 2]), np.array([3, 5, 2]), np.array([0.5, 0.5, 1], np
 
 
 def test_views_are_of_anchors_and_positives_and_extra_ones_of_both_in_turn(store, monkeypatch):
-    heard, _ = step_of(store, monkeypatch, ROWS, extra=ExtraViews(3))
+    heard, _ = step_of(store, monkeypatch, ROWS, extra=[{}] * 3)
     batch: Batch = heard["batch"]
     assert ids_of(heard["first"], store) == batch.anchor.tolist()
     assert ids_of(heard["second"], store) == batch.positive.tolist()
@@ -87,10 +91,24 @@ def test_views_are_of_anchors_and_positives_and_extra_ones_of_both_in_turn(store
 def test_extra_views_leave_the_two_as_they_are(store, monkeypatch, project):
     write_params(project / "params.yaml", TINY)  # random views
     plain, _ = step_of(store, monkeypatch, ROWS)
-    more, _ = step_of(store, monkeypatch, ROWS, extra=ExtraViews(2, size=6, crop_area=(0.2, 0.4)))
+    small = {"image_size": 6, "crop_area": (0.2, 0.4)}
+    more, _ = step_of(store, monkeypatch, ROWS, extra=[small] * 2)
     assert torch.equal(plain["first"], more["first"])
     assert torch.equal(plain["second"], more["second"])
     assert [view.shape for view in more["batch"].extra] == [(3, 3, 6, 6)] * 2
+
+
+def test_each_view_is_made_as_the_methods_params_say(store, monkeypatch):
+    """Solarised by half: the first view as it is, the second inverted where it is bright."""
+    heard, _ = step_of(store, monkeypatch, ROWS, second_view={"solarize": 1.0}, extra=[{}])
+    batch: Batch = heard["batch"]
+    assert ids_of(heard["first"], store) == batch.anchor.tolist()
+    assert ids_of(batch.extra[0], store) == batch.anchor.tolist()
+    pixels = torch.from_numpy(store.packed[batch.positive.numpy()]).permute(0, 3, 1, 2)
+    p = load_all(Path("params.yaml")).views
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (p.mean, p.std))
+    expected = (torch.where(pixels < 128, pixels, 255 - pixels) / 255 - mean) / std
+    torch.testing.assert_close(heard["second"], expected)
 
 
 def test_epoch_and_progress_are_told(store, monkeypatch):

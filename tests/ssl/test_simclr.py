@@ -120,5 +120,6 @@ def test_partners_are_no_negatives_whichever_view_shows_them():
 
 def test_the_projection_has_one_hidden_layer():
     layers = tiny.new("simclr").projection.layers
-    assert [type(m) for m in layers] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    norm = nn.BatchNorm1d
+    assert [type(m) for m in layers] == [nn.Linear, norm, nn.ReLU, nn.Linear, norm]
     assert [tuple(m.weight.shape) for m in (layers[0], layers[3])] == [(16, 7), (8, 16)]

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.common.params import plugins
+from stages.common.params import Views, load_all, plugins
 from stages.ssl.methods import Batch, Method, find_method
+from tests.conftest import REPOSITORY
 
 METHODS = plugins("ssl/methods")
 # Values for the parameters of these names; others keep their defaults.
@@ -30,6 +31,10 @@ SMALL: dict[str, Any] = {
     "local_size": 8,
     "optimizer": "sgd",
     "base_lr": 0.1,
+    "rate_scaling": "linear",
+    "views": {},
+    "first_view": {},
+    "second_view": {},
     "weight_decay": 1e-4,
     "warmup_epochs": 1,
 }
@@ -100,3 +105,8 @@ def settle(*modules: nn.Module) -> None:
             norm.momentum = None  # the mean over all batches, of which there is one
     parts.train()(images(256, seed=-1))
     parts.eval()
+
+
+def common_views() -> Views:
+    """The section `views` of a params.yaml."""
+    return load_all(REPOSITORY / "stages/presets/imagenet.yaml").views

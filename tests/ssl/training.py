@@ -82,6 +82,7 @@ def train_tiny(
 def as_on_one_process(name: str, folder: Path) -> tuple[torch.Tensor, History]:
     """A training that should not depend on the number of processes: all weights, the history."""
     whole = {"bn_splits": 2, "local_area_min": 1.0, "local_area_max": 1.0, "base_lr": 0.01}
+    whole |= {"momentum": 0.5}  # so that a teacher moves by more than what rounding does
     known = {k: v for k, v in whole.items() if k in find_method(name).Params.model_fields}
     trained, history = train_tiny(name, 2, folder, **known)
     return torch.cat([p.flatten() for p in trained.parameters()]).detach(), history

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -15,10 +16,10 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from stages.common.params import Section
+from stages.common.params import Section, ViewChanges, Views
+from stages.ssl.backbones import zero_last_norms
 from stages.ssl.heads import HeadSpec, build_head
 from stages.ssl.partners import Partners
-from stages.ssl.views import ExtraViews
 
 NewBackbone = Callable[[], tuple[nn.Module, int]]  # backbone, feature dimension
 
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
     anchor: Tensor  # (B,) int64, image of the first view
     positive: Tensor  # (B,) int64, image of the second view; the same image in an instance row
     weight: Tensor  # (B,) float32, 1 for an instance row, sepp.lambda for a semantic row
-    extra: Sequence[Tensor] = ()  # the `extra_views`, each (B, 3, s, s): of anchor, positive, …
+    extra: Sequence[Tensor] = ()  # the `extra_views`, each (B, 3, S, S): of anchor, positive, …
     epoch: int = 0  # of the vanilla arm's length, if steps are matched
     progress: float = 0.0  # share of the training's steps that are done
     partners: Partners | None = None  # who is not to be whose negative; None: no such rule
@@ -58,13 +59,23 @@ class Group(NamedTuple):
 
 
 class MethodParams(Section):
-    """The part of `methods.<name>` that all methods share: how the optimiser steps."""
+    """The part of `methods.<name>` that all methods share: views, and how the optimiser steps."""
+
+    views: ViewChanges = ViewChanges()  # what of `views` is another for this method
+    first_view: ViewChanges = ViewChanges()  # and what of that for the anchor's view
+    second_view: ViewChanges = ViewChanges()  # and for the positive's
 
     optimizer: Literal["sgd", "lars"] = "sgd"
-    base_lr: Annotated[float, Field(gt=0)]  # at batch size 256; scaled linearly with it
+    base_lr: Annotated[float, Field(gt=0)]  # at batch size 256 or 1, as rate_scaling says
+    rate_scaling: Literal["linear", "sqrt"] = "linear"  # times batch / 256, or its square root
     weight_decay: Annotated[float, Field(ge=0)]
     sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     warmup_epochs: Annotated[int, Field(ge=0)] = 0  # of the learning rate, linear; then cosine
+
+    def peak_rate(self, batch_size: int) -> float:
+        """Learning rate after warm-up, at so many rows per step over all devices."""
+        linear = self.rate_scaling == "linear"
+        return self.base_lr * (batch_size / 256 if linear else math.sqrt(batch_size))
 
     @model_validator(mode="after")
     def _adapted(self) -> MethodParams:
@@ -73,6 +84,14 @@ class MethodParams(Section):
                 "weight_decay 0.0 leaves every layer out of LARS: raise it, e.g. to 1e-6"
             )
         return self
+
+
+class AsymmetricParams(MethodParams):
+    """With the two views of BYOL (Grill et al. 2020, appendix B), which others took over."""
+
+    views: ViewChanges = ViewChanges(crop_area=(0.08, 1.0), saturation=0.2)
+    first_view: ViewChanges = ViewChanges(blur=1.0)
+    second_view: ViewChanges = ViewChanges(blur=0.1, solarize=0.2)
 
 
 class Method(nn.Module, ABC):
@@ -85,11 +104,14 @@ class Method(nn.Module, ABC):
     Params: ClassVar[type[MethodParams]]
     synchronised: ClassVar[bool] = True  # batch norms are over all devices
     has_negatives: ClassVar[bool] = False  # so that sepp.mask_partners has something to mask
+    zero_init_residual: ClassVar[bool] = False  # ResNets start with each block as its shortcut
 
     def __init__(self, params: MethodParams, new_backbone: NewBackbone) -> None:
         super().__init__()
         self.params = params
         self.backbone, self.feature_dim = new_backbone()
+        if self.zero_init_residual:
+            zero_last_norms(self.backbone)
         self.projection = build_head(self.projection_spec())
 
     @abstractmethod
@@ -106,14 +128,29 @@ class Method(nn.Module, ABC):
             batch: ids and weights of the rows; a row's loss counts `weight` times.
         """
 
-    def extra_views(self) -> ExtraViews | None:
-        """More views of each row, if the method wants any; they come as `batch.extra`."""
-        return None
+    def row_views(self, common: Views) -> list[Views]:
+        """How each view of a row is made: the two, then the extra ones."""
+        views = self.params.views.on(common)
+        two = [change.on(views) for change in (self.params.first_view, self.params.second_view)]
+        return [*two, *self.extra_views(views)]
+
+    def extra_views(self, views: Views) -> list[Views]:
+        """More views of each row, if the method wants any, of the anchor and the positive in turn;
+        they come as `batch.extra`."""
+        return []
 
     @classmethod
     def keys_per_row(cls, params: Any) -> int:
         """Embeddings of each row that go into a queue of `params.queue` in one step."""
         return 0
+
+    def kept(self) -> tuple[nn.Module, nn.Module]:
+        """Backbone and projection that a training leaves behind, to be evaluated and to mine with.
+
+        The trained ones, as in the references (BYOL's online network, MoCo's and FNC's query
+        encoder); a method whose authors evaluate the moving average says so.
+        """
+        return self.backbone, self.projection
 
     def groups(self) -> list[Group]:
         """All trained parameters. LARS spares biases and batch norms."""

@@ -15,10 +15,10 @@ from stages.common.params import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Group, Method, MethodParams, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Group, Method, Step
 
 
-class BarlowTwinsParams(MethodParams):
+class BarlowTwinsParams(AsymmetricParams):
     redundancy: Annotated[float, Field(ge=0)] = 0.0051  # weight of the off-diagonal terms
     projection_dim: Count = 8192
     layers: Annotated[int, Field(ge=2)] = 3  # of the projection
@@ -36,6 +36,7 @@ class BarlowTwins(Method):
 
     Params = BarlowTwinsParams
     params: BarlowTwinsParams
+    zero_init_residual = True
 
     def projection_spec(self) -> HeadSpec:
         return mlp(self.feature_dim, *[self.params.projection_dim] * self.params.layers)

@@ -1,7 +1,9 @@
 """BYOL (Grill et al. 2020, arXiv:2006.07733): predicts what a moving average sees in another view.
 
-The reference is solo-learn's `byol.py`, after the paper's appendix. Departure: every row has a
-weight.
+The references are solo-learn's `byol.py` and, for views and rates, deepmind-research/byol.
+Departures: every row has a weight; last layers of the heads have a bias, as solo-learn's; basic
+blocks of a ResNet start as their shortcuts, too, not its bottlenecks alone. Kept is the online
+network, as the paper says.
 """
 
 from __future__ import annotations
@@ -15,23 +17,25 @@ from torch.nn.functional import cosine_similarity
 from stages.common.params import Count
 from stages.ssl.heads import HeadSpec, build_head, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Method, NewBackbone, Step
 from stages.ssl.momentum import MomentumEncoder, cosine_momentum
 
 
-class BYOLParams(MethodParams):
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.996  # of the target at first; 1 at the end
+class BYOLParams(AsymmetricParams):
+    # The authors' for 100 epochs; 300: 0.99, 0.3, 1e-6; 1000: 0.996, 0.2, 1.5e-6.
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.99  # of the target at first; 1 at the end
     hidden_dim: Count = 4096  # of projection and predictor
     output_dim: Count = 256
     optimizer: Literal["sgd", "lars"] = "lars"
-    base_lr: Annotated[float, Field(gt=0)] = 0.2
-    weight_decay: Annotated[float, Field(ge=0)] = 1.5e-6
+    base_lr: Annotated[float, Field(gt=0)] = 0.45
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-6
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
 
 
 class BYOL(Method):
     Params = BYOLParams
     params: BYOLParams
+    zero_init_residual = True
 
     def __init__(self, params: BYOLParams, new_backbone: NewBackbone) -> None:
         super().__init__(params, new_backbone)

@@ -3,7 +3,8 @@
 The reference is facebookresearch/dino, `main_dino.py`. Departures: every row has a weight; the
 embedding is the head's bottleneck, before it is compared with the prototypes; no gradient clipping;
 the head's layers start as torch's do; the teacher moves before a step instead of after the last;
-the learning rate decays to 0.
+the learning rate decays to 0. Kept is the teacher, which the authors evaluate (`eval_linear.py`).
+For batches of 256 they advise a momentum of 0.9995.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear, log_softmax, normalize, softmax
 
-from stages.common.params import Count
+from stages.common.params import Count, ViewChanges
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
@@ -29,6 +30,9 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class DINOParams(MultiCropParams):
+    views: ViewChanges = ViewChanges(crop_area=(0.14, 1.0), saturation=0.2)
+    first_view: ViewChanges = ViewChanges(blur=1.0)  # of the two large ones; small ones as `views`
+    second_view: ViewChanges = ViewChanges(blur=0.1, solarize=0.2)
     prototypes: Count = 65536
     student_temperature: Positive = 0.1
     teacher_temperature: Positive = 0.04
@@ -91,6 +95,11 @@ class DINO(MultiCrop):
         """Eq. 4, from all devices' rows, after the loss."""
         total = distributed.mean(torch.cat([weight @ scores, weight.sum()[None]]))
         self.center.lerp_(total[:-1] / total[-1], 1 - self.params.center_momentum)
+
+    def kept(self) -> tuple[nn.Module, nn.Module]:
+        """The teacher's, as the authors do; its last move, by a momentum of 1, would be none."""
+        backbone, projection, _ = self.teacher.average
+        return backbone, projection
 
     def groups(self) -> list[Group]:
         """Biases and batch norms are spared from weight decay, with SGD too."""

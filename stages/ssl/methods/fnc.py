@@ -3,7 +3,8 @@ from the negatives or makes positives of them.
 
 The reference is google-research/fnc, `objective.py`, the loss with a memory. Departures: every row
 has a weight; an image is never its own false negative, from earlier epochs neither, and its old
-keys are negatives like others; the memory starts with random rows.
+keys are negatives like others; the memory starts with random rows and is no multiple of the batch;
+no RandAugment; layers of the head start as torch's do. Kept is the query encoder, as there.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from stages.common.params import Count
+from stages.common.params import Count, ViewChanges, Views
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, ExtraViews, Method, MethodParams, NewBackbone, Step
+from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, Step
 from stages.ssl.momentum import MomentumEncoder
 from stages.ssl.queue import Queue
 
 
 class FNCParams(MethodParams):
+    views: ViewChanges = ViewChanges(
+        crop_area=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2
+    )
     strategy: Literal["attract", "eliminate"] = "attract"  # what is done with false negatives
     support_views: Annotated[int, Field(ge=0)] = 8  # of each row, beside its two
     top_k: Count = 10  # at most so many false negatives of a row
@@ -37,7 +41,8 @@ class FNCParams(MethodParams):
     hidden_dim: Count = 2048
     output_dim: Count = 128
     optimizer: Literal["sgd", "lars"] = "lars"
-    base_lr: Annotated[float, Field(gt=0)] = 0.4  # theirs at 4096, where it goes by the root: 6.4
+    base_lr: Annotated[float, Field(gt=0)] = 0.1  # times the root of the batch: 1.6 at 256
+    rate_scaling: Literal["linear", "sqrt"] = "sqrt"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
 
@@ -45,6 +50,7 @@ class FNCParams(MethodParams):
 class FNC(Method):
     Params = FNCParams
     params: FNCParams
+    zero_init_residual = True
     has_negatives = True
 
     def __init__(self, params: FNCParams, new_backbone: NewBackbone) -> None:
@@ -54,14 +60,14 @@ class FNC(Method):
 
     def projection_spec(self) -> HeadSpec:
         hidden, out = self.params.hidden_dim, self.params.output_dim
-        return mlp(self.feature_dim, hidden, hidden, out, last_norm="batch")
+        return mlp(self.feature_dim, hidden, hidden, out, last_norm="scale")
 
     @classmethod
     def keys_per_row(cls, params: FNCParams) -> int:
         return 2 + params.support_views
 
-    def extra_views(self) -> ExtraViews | None:
-        return ExtraViews(self.params.support_views) if self.params.support_views else None
+    def extra_views(self, views: Views) -> list[Views]:
+        return [views] * self.params.support_views
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """Twice the mean over all views of a row, support included, as queries; per row times its

@@ -3,7 +3,9 @@
 A query is told from the keys of a queue, which an exponential moving average of the encoder made.
 Departures from facebookresearch/moco, `moco/builder.py`: the loss is symmetric by default (as in
 the MoCo-v2 row of the SimSiam paper that the SePP paper cites); every row has a weight; the queue
-knows which image each key came from.
+knows which image each key came from. The symmetric loss is the mean of both directions, where
+MoCo's CIFAR demo adds them up: a base_lr and weight decay of it are here twice and half as large.
+Kept is the query encoder, as there.
 """
 
 from __future__ import annotations

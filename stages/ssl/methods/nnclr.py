@@ -1,6 +1,7 @@
 """NNCLR (Dwibedi et al. 2021, arXiv:2104.14548): the positive is the nearest neighbour's embedding.
 
-The reference is solo-learn's `nnclr.py`. Departure: every row has a weight.
+The reference is solo-learn's `nnclr.py`, and its asymmetric views. Departure: every row has a
+weight.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from stages.common.params import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, build_head, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Method, NewBackbone, Step
 from stages.ssl.queue import Queue
 
 
-class NNCLRParams(MethodParams):
+class NNCLRParams(AsymmetricParams):
     temperature: Annotated[float, Field(gt=0)] = 0.1
     queue: Count = 98304  # the support set, in which neighbours are looked for
     hidden_dim: Count = 2048  # of the projection

@@ -1,8 +1,10 @@
 """SimCLR (Chen et al. 2020a, arXiv:2002.05709): NT-Xent over all views of the whole batch.
 
 The reference is google-research/simclr. Departures: every row has a weight; the loss is the
-mean of the two views' as in the paper, where the reference adds them; the head's last layer has a
-bias and no batch norm.
+mean of the two views' as in the paper, where the reference adds them (LARS is blind to that but for
+batch norms); layers of the head start as torch's do, and there are two, as in the paper. For small
+batches the authors' later recipe goes by the root: `rate_scaling: sqrt`, base_lr 0.1, weight decay
+1e-4.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from stages.common.params import Count
+from stages.common.params import Count, ViewChanges
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
@@ -22,6 +24,9 @@ from stages.ssl.methods import Batch, Method, MethodParams, Step
 
 
 class SimCLRParams(MethodParams):
+    views: ViewChanges = ViewChanges(
+        crop_area=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2
+    )
     temperature: Annotated[float, Field(gt=0)] = 0.1
     hidden_dim: Count = 2048
     output_dim: Count = 128
@@ -34,10 +39,13 @@ class SimCLRParams(MethodParams):
 class SimCLR(Method):
     Params = SimCLRParams
     params: SimCLRParams
+    zero_init_residual = True
     has_negatives = True
 
     def projection_spec(self) -> HeadSpec:
-        return mlp(self.feature_dim, self.params.hidden_dim, self.params.output_dim)
+        return mlp(
+            self.feature_dim, self.params.hidden_dim, self.params.output_dim, last_norm="scale"
+        )
 
     def step(self, first: Tensor, second: Tensor, batch: Batch) -> Step:
         """NT-Xent of both views of a row, times its weight, mean over the rows.

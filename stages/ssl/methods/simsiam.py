@@ -29,6 +29,7 @@ class SimSiamParams(MethodParams):
 class SimSiam(Method):
     Params = SimSiamParams
     params: SimSiamParams
+    zero_init_residual = True
 
     def __init__(self, params: SimSiamParams, new_backbone: NewBackbone) -> None:
         super().__init__(params, new_backbone)

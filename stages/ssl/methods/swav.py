@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 
-from stages.common.params import Count
+from stages.common.params import Count, ViewChanges
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
@@ -27,6 +27,9 @@ from stages.ssl.queue import Queue
 
 
 class SwAVParams(MultiCropParams):
+    views: ViewChanges = ViewChanges(
+        crop_area=(0.14, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2
+    )
     prototypes: Count = 3000
     temperature: Annotated[float, Field(gt=0)] = 0.1
     epsilon: Annotated[float, Field(gt=0)] = 0.05  # entropy of the codes

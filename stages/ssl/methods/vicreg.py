@@ -16,19 +16,19 @@ from stages.common.params import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Method, MethodParams, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Method, Step
 
 Coefficient = Annotated[float, Field(ge=0)]
 
 
-class VICRegParams(MethodParams):
+class VICRegParams(AsymmetricParams):
     invariance: Coefficient = 25.0
     variance: Coefficient = 25.0
     covariance: Coefficient = 1.0
     expander_dim: Count = 8192
     layers: Annotated[int, Field(ge=2)] = 3  # of the expander
     optimizer: Literal["sgd", "lars"] = "lars"
-    base_lr: Annotated[float, Field(gt=0)] = 0.2
+    base_lr: Annotated[float, Field(gt=0)] = 0.3  # the authors' for 100 epochs; 1000: 0.2
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
 
@@ -40,6 +40,7 @@ class VICReg(Method):
 
     Params = VICRegParams
     params: VICRegParams
+    zero_init_residual = True
 
     def projection_spec(self) -> HeadSpec:
         return mlp(self.feature_dim, *[self.params.expander_dim] * self.params.layers)
