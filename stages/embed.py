@@ -1,4 +1,5 @@
-"""Embed K un-augmented training images with the sampler (Algorithm 1, lines 3 to 8)."""
+"""Embed K training images with the sampler: un-augmented (Algorithm 1, lines 3 to 8), or as the
+mean over each image and random views of it."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from stages.common import artifacts, params
 from stages.common.command import command, params_option
 from stages.common.errors import ParamError
 from stages.common.images import ImageStore
-from stages.common.params import Seed, StageParams
+from stages.common.params import Seed, StageParams, Views
 from stages.common.unit import unit_rows
 from stages.ssl.encoder import Encoder, weights_digest
-from stages.ssl.inference import encode
+from stages.ssl.inference import RandomEmbeddings, encode
 
 log = logging.getLogger(__name__)
 ROW_GROUP = 65_536  # rows held in memory before they are written
@@ -36,6 +37,7 @@ class Outputs:
 
 class Params(StageParams):
     seed: Seed
+    views: Views  # of which embed.views are averaged with the image itself
     embed: params.Embed
 
 
@@ -68,6 +70,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
         "d": dim,
         "layer": layer,
         "k": len(ids),
+        "views": settings.embed.views,
         "seed": settings.seed,
         "encoder": weights_digest(encoder),
     }
@@ -82,9 +85,9 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
             writer.write_table(pa.Table.from_arrays([rows, lists], schema=writer.schema))
             blocks.clear()
 
-        for batch, features in encode(
-            encoder, store, ids, layer, settings.embed.batch_size, "embed"
-        ):
+        size = settings.embed.batch_size
+        views = RandomEmbeddings(settings.views, settings.embed.views, settings.seed)
+        for batch, features in encode(encoder, store, ids, layer, size, "embed", views):
             blocks.append((batch, unit_rows(features, batch, inputs.encoder)))
             if sum(len(b) for b, _ in blocks) >= ROW_GROUP:
                 flush()

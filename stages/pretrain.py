@@ -1,4 +1,4 @@
-"""Train one arm: the method on its combined rows, from scratch."""
+"""Train one arm: the method on its combined rows, from scratch or on from where the sampler is."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Inputs:
     combined: Path
     manifest: Path = Path("data/manifest.parquet")
     images: Path = Path("data/images.npy")
+    start: Path = Path("models/scratch")  # an empty folder: or models/sampler
 
     @classmethod
-    def of(cls, arm: str, seed: int) -> Inputs:
-        return cls(Path(f"data/combined/{arm}-{seed}.parquet"))
+    def of(cls, arm: str, seed: int, start: str = "scratch") -> Inputs:
+        return cls(Path(f"data/combined/{arm}-{seed}.parquet"), start=Path(f"models/{start}"))
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def run(
         seed=seed,
         state=state,
         label=f"pretrain {outputs.encoder.name}",
+        continues=inputs.start if settings.pretrain.start == "sampler" else None,
     )
     record(encoder, history, outputs.encoder, outputs.history, state)
 
@@ -75,7 +77,7 @@ def main(params_file: Path, arm: str, seed: int) -> None:
     A killed training resumes where it last saved its state.
     """
     check_trainings(params_file)
-    inputs = Inputs.of(arm, seed)
+    inputs = Inputs.of(arm, seed, Params.load(params_file).pretrain.start)
 
     def current() -> str:
         settings = Params.load(params_file)

@@ -39,7 +39,8 @@ def paths(stage: str, kind: str) -> set[str]:
         return set()
     made = declared.of("ARM", 7) if hasattr(declared, "of") else declared()
     found = {str(getattr(made, f.name)) for f in dataclasses.fields(made)}
-    return {p.replace("ARM-7", "${item.arm}-${item.seed}") for p in found}
+    found = {p.replace("ARM-7", "${item.arm}-${item.seed}") for p in found}
+    return {p.replace("models/scratch", "models/${pretrain.start}") for p in found}
 
 
 def listed(stage: str, key: str) -> dict[str, dict]:

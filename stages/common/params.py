@@ -162,10 +162,22 @@ class Training(Named):
 
 
 class Sampler(Training):
+    # Epochs of the schedule whose first part this is, if arms continue it; null: its own epochs.
+    of_epochs: Count | None
     checkpoint: str | None  # weights to take instead of training: file, folder, torchvision name
+
+    @model_validator(mode="after")
+    def _shorter(self) -> Sampler:
+        if self.of_epochs is not None and self.of_epochs < self.epochs:
+            raise ValueError(
+                f"of_epochs {self.of_epochs} is below epochs {self.epochs}: raise it, or set null"
+            )
+        return self
 
 
 class Pretrain(Training):
+    # sampler: an arm continues the sampler's training, whose epochs then count, as do its steps.
+    start: Literal["scratch", "sampler"]
     match_steps: bool  # every arm trains as many optimiser steps as vanilla would
 
 
@@ -173,6 +185,7 @@ class Embed(Section):
     # A fraction of the training images if a float, a count if an integer; K in the paper.
     k: int | float
     layer: Literal["projection", "backbone"]
+    views: Annotated[int, Field(ge=0)]  # random ones, averaged with the un-augmented image
     batch_size: Count  # images per forward pass
 
     @field_validator("k")
@@ -269,6 +282,32 @@ class AllParams(BaseModel):
         if len(set(values)) < len(values):
             raise ValueError(f"{values} names one twice: remove the repeat")
         return values
+
+    @model_validator(mode="after")
+    def _continued(self) -> AllParams:
+        """A warm start goes on with the same network, method, and schedule."""
+        sampler, arms = self.sampler, self.pretrain
+        if arms.start != "sampler":
+            return self
+        if sampler.checkpoint is not None:
+            raise ValueError(
+                "pretrain.start is sampler, which sampler.checkpoint cannot be continued as: set "
+                "the one to scratch or the other to null"
+            )
+        for leaf in ("method", "backbone", "stem", "batch_size"):
+            own, theirs = getattr(arms, leaf), getattr(sampler, leaf)
+            if own != theirs:
+                raise ValueError(
+                    f"pretrain.{leaf} is {own}, but pretrain.start is sampler, whose is {theirs}: "
+                    "set both alike"
+                )
+        if sampler.of_epochs != arms.epochs or sampler.epochs >= arms.epochs:
+            raise ValueError(
+                f"pretrain.epochs is {arms.epochs}, but pretrain.start is sampler, which trains "
+                f"{sampler.epochs} of sampler.of_epochs {sampler.of_epochs}: set sampler.of_epochs "
+                "to pretrain.epochs, and sampler.epochs below both"
+            )
+        return self
 
     @field_validator("methods")
     @classmethod

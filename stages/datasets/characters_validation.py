@@ -6,16 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from stages.datasets import Dataset
-from stages.datasets.characters import FILES, make_dataset
+from stages.datasets._characters import make_dataset, read_table
 
 TRAIN_DRAWERS = 12  # of 15; the others test
 
 
 def read(root: Path) -> Dataset:
     """1,632 images of drawers 1 to 12 to train on, 408 of drawers 13 to 15 to test."""
-    table = pq.read_table(FILES / "train.parquet")
+    table = read_table("train")
     first = pc.less_equal(table["drawer"], TRAIN_DRAWERS)
     return make_dataset({"train": table.filter(first), "test": table.filter(pc.invert(first))})

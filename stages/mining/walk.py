@@ -78,7 +78,8 @@ class Walk:
         useful = self.threshold(self.rows, hi)
         return (
             f"no pair of {self.rows:,} images has a similarity in [{lo}, {hi}]; the highest has "
-            f"about {best:.3f}: sepp.min={useful} would give about {self.expected(useful, hi):,.0f} pairs"
+            f"about {best:.3f}: sepp.min={useful} would give about "
+            f"{self.expected(useful, hi):,.0f} pairs"
         )
 
     @cached_property

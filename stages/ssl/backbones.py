@@ -1,6 +1,8 @@
-"""Backbones by name: torchvision's classification models and a ten-layer ResNet."""
+"""Backbones by name: torchvision's classification models, a ten-layer ResNet, narrower ResNets."""
 
 from __future__ import annotations
+
+import re
 
 import torchvision
 from torch import nn
@@ -10,6 +12,32 @@ from stages.common.errors import SeppError
 
 # SqueezeNet has no linear layer to drop; the other two return several tensors in training.
 UNFIT = ("squeezenet", "googlenet", "inception")
+RESNETS = {  # that come in any width: block, and how many of them in each of the four stages
+    "resnet10": (BasicBlock, [1, 1, 1, 1]),
+    "resnet18": (BasicBlock, [2, 2, 2, 2]),
+    "resnet34": (BasicBlock, [3, 4, 6, 3]),
+    "resnet50": (Bottleneck, [3, 4, 6, 3]),
+}
+USUAL_WIDTH = 64  # channels of a ResNet's first stage
+
+
+class NarrowResNet(ResNet):
+    """torchvision's ResNet with `width` channels in the first stage instead of 64, and so on."""
+
+    def __init__(self, block: type[nn.Module], layers: list[int], width: int) -> None:
+        self.width = width
+        super().__init__(block, layers)
+        # Those that torchvision makes before and after the stages.
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.bn1 = nn.BatchNorm2d(width)
+        self.fc = nn.Linear(8 * width * block.expansion, 1000)
+
+    def _make_layer(self, block, planes, blocks, stride=1, dilate=False) -> nn.Sequential:
+        if planes == USUAL_WIDTH:
+            self.inplanes = self.width  # of the first stage; later ones follow from it
+        planes = planes * self.width // USUAL_WIDTH
+        return super()._make_layer(block, planes, blocks, stride, dilate)
 
 
 def names() -> list[str]:
@@ -24,18 +52,24 @@ def build_backbone(name: str, stem: str) -> tuple[nn.Module, int]:
     there is `zero_last_norms`.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`; a ResNet of 10, 18, 34 or 50 layers also with its width, the
+            channels of its first stage, behind it: ``resnet10-w32`` has half the usual 64.
         stem: ``imagenet`` leaves the model as it is; ``cifar`` gives a ResNet a 3x3 first
             convolution of stride 1 and no max-pool, for images of 32 pixels or so.
 
     Raises:
         SeppError: unknown name, or a stem that the model cannot have.
     """
-    if name not in names():
+    narrow = re.fullmatch(rf"({'|'.join(RESNETS)})-w(\d+)", name)
+    if narrow and (int(narrow[2]) % 8 or int(narrow[2]) == 0):
+        raise SeppError(f"backbone {name!r}: a width is a multiple of 8, e.g. {narrow[1]}-w32")
+    if name not in names() and not narrow:
         near = [n for n in names() if n.startswith(name[:3])] or names()
         raise SeppError(f"unknown backbone {name!r}; near it are {', '.join(near[:12])}")
-    if name == "resnet10":
-        model: nn.Module = ResNet(BasicBlock, [1, 1, 1, 1])
+    if narrow:
+        model: nn.Module = NarrowResNet(*RESNETS[narrow[1]], int(narrow[2]))
+    elif name == "resnet10":
+        model = ResNet(*RESNETS[name])
     else:
         model = torchvision.models.get_model(name, weights=None)
     if stem == "cifar":

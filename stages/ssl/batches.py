@@ -68,10 +68,14 @@ def step_seed(*parts: int) -> int:
 
 
 class Steps(Sampler[tuple[int, int]]):
-    """Names the batches of the current epoch: (epoch, step). Lightning calls `set_epoch`."""
+    """Names the batches of the current epoch: (epoch, step). Lightning calls `set_epoch`.
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    Args:
+        first: epochs that were trained before, in another run, whose numbers go on here.
+    """
+
+    def __init__(self, steps: int, first: int = 0) -> None:
+        self.steps, self.first = steps, first
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -81,7 +85,7 @@ class Steps(Sampler[tuple[int, int]]):
         return self.steps
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, step) for step in range(self.steps))
+        return ((self.first + self.epoch, step) for step in range(self.steps))
 
 
 class Batches(Dataset):
@@ -115,6 +119,7 @@ class Batches(Dataset):
         batch = self._order(epoch)[start : start + self.batch_size]
         return np.split(batch, self.world)[self.rank]
 
+    first_epoch = 0  # where another training has come to that this one continues
     workers = 0  # processes that make the batches
     ahead = 2  # batches that each of them has ready
 
@@ -130,7 +135,7 @@ class Batches(Dataset):
         return DataLoader(
             self,
             batch_size=None,  # an item is a batch already
-            sampler=Steps(len(self)),
+            sampler=Steps(len(self), self.first_epoch),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             prefetch_factor=self.ahead if self.workers else None,

@@ -41,6 +41,8 @@ class Encoder(nn.Module):
         self.config = config
         self.backbone, self.feature_dim = build_backbone(config.backbone, config.stem)
         self.projection = build_head(config.projection) if config.projection else None
+        # Of a training that is to be continued: tensors and facts, written beside the weights.
+        self.handover: tuple[dict[str, Tensor], dict[str, str]] | None = None
 
     def dim(self, layer: str) -> int:
         """Dimension of `layer`'s features.
@@ -68,6 +70,9 @@ class Encoder(nn.Module):
             weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
             # Not save_file, whose error on a full disk is none of the operating system's.
             (partial / "model.safetensors").write_bytes(save(weights))
+            if self.handover:
+                tensors, about = self.handover
+                (partial / "training.safetensors").write_bytes(save(tensors, about))
             config = json.dumps(asdict(self.config), indent=2)
             (partial / "config.json").write_text(config + "\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from torchvision.transforms import v2
 from stages.common import env
 from stages.common.errors import SeppError
 from stages.common.images import ImageStore
+from stages.common.params import Views
 from stages.common.progress import Progress
-from stages.ssl.encoder import Encoder
-from stages.ssl.views import Normalize
+from stages.ssl.batches import step_seed
+from stages.ssl.encoder import Encoder, EncoderConfig
+from stages.ssl.views import Normalize, RandomViews
 
 
 class PlainImages(Dataset):
@@ -58,23 +61,53 @@ def device() -> torch.device:
         ) from None
 
 
+class RandomEmbeddings(NamedTuple):
+    """Random views whose embeddings are averaged with the un-augmented image's."""
+
+    augmentation: Views
+    count: int = 0
+    seed: int = 0  # of the views, together with the place of their batch
+
+
 @torch.no_grad()
 def encode(
-    encoder: Encoder, store: ImageStore, ids: np.ndarray, layer: str, batch_size: int, label: str
+    encoder: Encoder,
+    store: ImageStore,
+    ids: np.ndarray,
+    layer: str,
+    batch_size: int,
+    label: str,
+    views: RandomEmbeddings | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (ids (B,), float32 features (B, D)) for the images `ids`, in their order."""
+    """Yield (ids (B,), float32 features (B, D)) for the images `ids`, in their order.
+
+    With `views`, features are means of unit vectors: of the image's, and of each random view's,
+    which are made of the same (3, S, S) pixels.
+    """
     target = device()
     encoder = encoder.to(target).eval()
     config = encoder.config
     normalize = Normalize(config.mean, config.std).to(target)
     workers = 0 if store.packed is not None else env.workers()
     loader = DataLoader(PlainImages(store, ids, config.image_size), batch_size, num_workers=workers)
+    draw = views and views.count and RandomViews(_sized(views.augmentation, config)).to(target)
     start = 0
     with Progress(label, len(ids), "images") as progress:
         for images in loader:
             # On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
             with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                features = encoder(normalize(images.to(target).float() / 255), layer)
+                images = images.to(target)
+                features = encoder(normalize(images.float() / 255), layer)
+                if draw:
+                    torch.manual_seed(step_seed(views.seed, start))
+                    seen = [encoder(draw(images), layer) for _ in range(views.count)]
+                    features = sum(torch.nn.functional.normalize(x) for x in (features, *seen))
             yield ids[start : start + len(images)], features.float().cpu().numpy()
             start += len(images)
             progress.advance(len(images))
+
+
+def _sized(augmentation: Views, config: EncoderConfig) -> Views:
+    """The augmentation for what the encoder takes, which may have been trained elsewhere."""
+    own = {"image_size": config.image_size, "mean": config.mean, "std": config.std}
+    return augmentation.model_copy(update=own)

@@ -13,13 +13,14 @@ from stages.ssl.methods import Method
 
 
 def build_optimizer(
-    method: Method, batch_size: int, steps: int, epochs: int
+    method: Method, batch_size: int, steps: int, epochs: int, done: int = 0
 ) -> tuple[Optimizer, LambdaLR]:
     """What steps `method.groups()`, and the schedule that is to be stepped with it.
 
     Args:
         batch_size: rows per step over all devices.
         steps, epochs: of the whole training.
+        done: steps of it that another run has taken.
     """
     p = method.params
     groups = [group for group in method.groups() if group.parameters]
@@ -33,7 +34,11 @@ def build_optimizer(
     ]
     kind = {"sgd": SGD, "lars": LARS}[p.optimizer]
     optimizer = kind(options, lr=p.base_lr, momentum=p.sgd_momentum)
-    share = warmup_cosine(p.warmup_epochs * steps // epochs, steps)
+    whole = warmup_cosine(p.warmup_epochs * steps // epochs, steps)
+
+    def share(step: int) -> float:
+        return whole(done + step)
+
     return optimizer, LambdaLR(optimizer, [_constant if g.constant else share for g in groups])
 
 

@@ -19,6 +19,7 @@ from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone
 from stages.ssl.batch_norm import sync_batch_norms
 from stages.ssl.batches import METHOD, VIEWS, PairBatches, Rows
+from stages.ssl.course import Course, Start, course_of, handover
 from stages.ssl.distributed import world_size
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.methods import Batch, Method, find_method
@@ -33,9 +34,12 @@ log = logging.getLogger(__name__)
 class Pretraining(Fit):
     """Two views of every row, the method's loss, and its optimiser."""
 
-    def __init__(self, method: Method, batches: PairBatches, steps: int, epochs: int) -> None:
-        super().__init__(batches, steps)
-        self.epochs = epochs  # by which schedules count; longer ones of the rows, if match_steps
+    def __init__(
+        self, method: Method, batches: PairBatches, course: Course, start: Start | None = None
+    ) -> None:
+        super().__init__(batches, course.steps)
+        self.course, self.start = course, start
+        batches.first_epoch = course.first_epoch
         self.method = method.to(memory_format=torch.channels_last)
         self.views = nn.ModuleList(RandomViews(made, batches.streamed) for made, _ in batches.runs)
         rows = batches.pairs
@@ -65,7 +69,7 @@ class Pretraining(Fit):
             batch["weight"],
             extra,
             self._epoch,
-            self.global_step / self.steps,
+            (self.course.done + self.global_step) / self.course.whole,
             self.partners,
         )
         loss, embedding, neighbours = self.method.step(first, second, rows)
@@ -96,14 +100,20 @@ class Pretraining(Fit):
 
     @property
     def _epoch(self) -> int:
-        return self.global_step * self.epochs // self.steps
+        done = self.course.done + self.global_step
+        return done * self.course.epochs // self.course.whole
 
     def on_after_backward(self) -> None:
         self.method.after_backward(self._epoch)
 
     def configure_optimizers(self) -> dict[str, Any]:
         size = self.batches.batch_size
-        optimizer, schedule = build_optimizer(self.method, size, self.steps, self.epochs)
+        course = self.course
+        optimizer, schedule = build_optimizer(
+            self.method, size, course.whole, course.epochs, course.done
+        )
+        if self.start:
+            self.start.resume(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -121,6 +131,7 @@ def train(
     seed: int,
     state: TrainingState,
     label: str,
+    continues: Path | None = None,
 ) -> tuple[Encoder, History]:
     """Train one encoder on `rows`.
 
@@ -130,6 +141,8 @@ def train(
         seed: of the initial weights, the order and the views; arms share it, so that they start
             from the same weights.
         state: where an unfinished training is kept.
+        continues: the folder of an encoder whose training is to go on, as if it had never stopped:
+            weights, moving averages, queues, the optimiser, and one schedule over the whole.
 
     Returns:
         The encoder as it is after the last step, and the history: a row per epoch.
@@ -139,19 +152,28 @@ def train(
     params = validate(Path("params.yaml"), kind.Params, method_values, key)
     torch.manual_seed(seed)
     method = kind(params, lambda: build_backbone(training.backbone, training.stem))
+    start = Start.load(continues, method) if continues else None
     size = training.batch_size
     batches = PairBatches(rows, store, method.row_views(views), size, seed, section)
-    steps = total_steps(training, rows)
-    if params.warmup_epochs >= training.epochs:
+    course = course_of(training, rows, start)
+    if params.warmup_epochs >= course.epochs:
         log.warning(
             "methods.%s.warmup_epochs %d is not below %s.epochs %d: "
             "the learning rate does not reach base_lr",
-            *(training.method, params.warmup_epochs, section, training.epochs),
+            *(training.method, params.warmup_epochs, section, course.epochs),
         )
-    module = Pretraining(method, batches, steps, training.epochs)
+    module = Pretraining(method, batches, course, start)
     history = fit(module, state, label, training.precision)
-    facts = {"rows": len(rows.anchor), "steps": steps, "seed": seed}
-    return export(method, training, views, facts), history
+    facts = {
+        "rows": len(rows.anchor),
+        "steps": course.steps,
+        "steps_before": course.done,  # of the sampler, where it is continued
+        "seed": seed,
+    }
+    encoder = export(method, training, views, facts)
+    if course.whole > course.done + course.steps:  # somebody is to continue it
+        encoder.handover = handover(method, module.optimizers().optimizer, course)
+    return encoder, history
 
 
 def record(
@@ -189,12 +211,6 @@ def training_fingerprint(
         **more,
     }
     return run_fingerprint([module, f"stages.ssl.methods.{training.method}"], own, inputs)
-
-
-def total_steps(training: Training, rows: Rows) -> int:
-    """Optimiser steps: epochs over all rows, or over the instance rows alone for match_steps."""
-    counted = rows.instances if getattr(training, "match_steps", False) else len(rows.anchor)
-    return training.epochs * (counted // training.batch_size)
 
 
 def export(

@@ -57,7 +57,12 @@ class Fit(lightning.LightningModule):
 
     def reseed(self, step: int, part: int, rank: int = 0) -> None:
         """Seed torch for one part of one step, alike in an unbroken run and a resumed one."""
-        torch.manual_seed(step_seed(self.batches.seed, self.current_epoch, step, part, rank))
+        torch.manual_seed(step_seed(self.batches.seed, self.epoch, step, part, rank))
+
+    @property
+    def epoch(self) -> int:
+        """Of the whole training, where this continues another one."""
+        return self.batches.first_epoch + self.current_epoch
 
     def record(self, **values: Tensor) -> None:
         """Add to the epoch's means; stays on the device, so that no step waits for it."""
@@ -86,10 +91,10 @@ class Fit(lightning.LightningModule):
         self.sums, self.shares, self.count = {}, {}, 0
         if not math.isfinite(means["loss"]):
             raise SeppError(
-                f"the loss became {means['loss']} in epoch {self.current_epoch + 1}: {self.remedy}"
+                f"the loss became {means['loss']} in epoch {self.epoch + 1}: {self.remedy}"
             )
         rate = self.optimizers().param_groups[0]["lr"]
-        self.history.append({"epoch": self.current_epoch + 1, **means, "lr": rate})
+        self.history.append({"epoch": self.epoch + 1, **means, "lr": rate})
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["history"] = self.history
@@ -137,7 +142,7 @@ class ShowProgress(lightning.Callback):
         self.bar = Progress(self.label, module.steps, "steps", start=trainer.global_step)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
-        notes = {"epoch": str(trainer.current_epoch + 1)}
+        notes = {"epoch": str(module.epoch + 1)}
         if module.history:
             notes["loss"] = f"{module.history[-1]['loss']:.4f}"
         self.bar.advance(1, **notes)
