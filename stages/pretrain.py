@@ -16,6 +16,7 @@ from stages.ssl.preflight import check_trainings
 from stages.ssl.pretraining import record, train, training_fingerprint
 
 MODULE = "stages.pretrain"
+SCRATCH = Path("models/scratch")  # an empty folder, in DVC's place of an encoder to start from
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Inputs:
     combined: Path
     manifest: Path = Path("data/manifest.parquet")
     images: Path = Path("data/images.npy")
-    start: Path = Path("models/scratch")  # an empty folder: or models/sampler
+    start: Path = SCRATCH  # or models/sampler
 
     @classmethod
     def of(cls, arm: str, seed: int, start: str = "scratch") -> Inputs:
@@ -77,11 +78,12 @@ def main(params_file: Path, arm: str, seed: int) -> None:
     A killed training resumes where it last saved its state.
     """
     check_trainings(params_file)
-    inputs = Inputs.of(arm, seed, Params.load(params_file).pretrain.start)
+    start = Params.load(params_file).pretrain.start
+    inputs = Inputs.of(arm, seed, start)
 
     def current() -> str:
         settings = Params.load(params_file)
-        files = vars(inputs).values()
+        files = [file for file in vars(inputs).values() if start == "sampler" or file != SCRATCH]
         return training_fingerprint(MODULE, settings, "pretrain", files, seed=seed)
 
     with TrainingState("pretrain", current) as state:

@@ -136,7 +136,7 @@ MISTAKES = {
         "combine", {}, ["--seed -1", "0 or more"], arguments=("--arm", "sepp", "--seed", "-1")
     ),
     "unknown data set": Mistake(
-        "prepare", {"data.name": "digitz"}, [PARAMS, "data.name", "'digitz'", "there are cifar10"]
+        "prepare", {"data.name": "digitz"}, [PARAMS, "data.name", "'digitz'", "there are characters"]
     ),
     "unknown backbone": Mistake(
         "sampler",

@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 
 from stages import cli
 from stages.common import env
-from stages.common.params import load_all, plugins
+from stages.common.params import BUNDLED, load_all, plugins
 from stages.reporting.summary import summarise
 from tests.conftest import REPOSITORY, write_params
 
-PRESETS = ["cifar10", "digits", "imagenet", "stl10"]
+PRESETS = ["characters", "cifar10", "digits", "imagenet", "stl10"]
 
 
 def sepp(*arguments: str) -> Result:
@@ -96,7 +96,7 @@ def test_preset(checkout, name):
     assert f"params.yaml is now the {name} preset; run `dvc repro`" in result.output
     assert Path("params.yaml").read_text() == (cli.PRESETS / f"{name}.yaml").read_text()
     written = {str(p.relative_to(checkout)) for p in checkout.rglob("*.*") if p.is_file()}
-    expected = {"params.yaml", *(["data/source.json"] if name == "digits" else [])}
+    expected = {"params.yaml", *(["data/source.json"] if name in BUNDLED else [])}
     assert {p for p in written if not p.startswith(".git")} == expected
 
 
@@ -117,7 +117,7 @@ def test_preset_on_another_data_set(checkout, name, data):
     assert sepp("preset", name, "--data", data).exit_code == 0
     written, original = load_all(Path("params.yaml")), load_all(cli.PRESETS / f"{name}.yaml")
     assert written.data.name == data
-    assert written.data.watch == ([] if data == "digits" else [data])
+    assert written.data.watch == ([] if data in BUNDLED else [data])
     other = {"data": {**original.data.model_dump(), "name": data, "watch": written.data.watch}}
     assert written.model_dump() == {**original.model_dump(), **other}
 

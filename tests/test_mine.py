@@ -19,10 +19,14 @@ from stages import mine
 from stages.common import artifacts
 from stages.common.errors import ArtifactError, EmbeddingError, ParamError, SeppError
 from stages.common.params import SeppMining
-from stages.mining import Pairs, find_pairs, pair_blocks
+from stages.mining import Pairs, cosine, files, find_pairs, pair_blocks
 from stages.report import CURVE
 
 IMAGES, DIM = 60, 8
+MINING = {  # what the paper does
+    "transform": "none", "shrinkage": 0.0, "neighbours": 0, "pairs_per_image": None,
+    "engine": "auto", "memory": 1.0, "max_per_anchor": None, "max_pairs": None,
+}  # fmt: skip
 
 
 def write_manifest(path: Path, labels: np.ndarray) -> None:
@@ -51,7 +55,7 @@ def write_embeddings(path: Path, ids: np.ndarray, x: np.ndarray, group: int = 10
 
 
 def params(lo: float = 0.9, hi: float = 0.999, seed: int = 0, **caps: int) -> mine.Params:
-    leaves = {"engine": "auto", "memory": 1.0, "max_per_anchor": None, "max_pairs": None, **caps}
+    leaves = {**MINING, **caps}
     return mine.Params(seed=seed, sepp=SeppMining(min=lo, max=hi, **leaves))
 
 
@@ -108,7 +112,9 @@ def test_end_to_end(case):
     shares = np.bincount(case.labels[case.ids]) / len(case.ids)
     assert metrics["chance"] == pytest.approx((shares**2).sum(), abs=1e-6)
     assert list(curve[0]) == list(CURVE)
-    assert sum(int(row["pairs"]) for row in curve) == len(find_pairs(case.x, 0.8, 1).anchor)
+    lowest = float(curve[0]["similarity"])  # four pairs an image are wanted in it
+    assert sum(int(row["pairs"]) for row in curve) == len(find_pairs(case.x, lowest, 1).anchor)
+    assert lowest < 0.8
 
 
 def test_pairs_no_better_than_chance_are_warned_of(case, caplog):
@@ -129,6 +135,44 @@ def test_more_pairs_than_images_are_warned_of(case, caplog):
     assert "semantic pairs per training image" not in caplog.text
 
 
+def test_so_many_pairs_per_image_are_the_most_similar_below_max(case):
+    every = find_pairs(case.x, -1, 0.999)
+    for per_image in (0.1, 1.0, 4.0):
+        count = round(per_image * IMAGES / 2)
+        table, metrics, _ = case.run(0.9, 0.999, pairs_per_image=per_image)
+        kept = np.sort(np.lexsort((np.arange(len(every.anchor)), -every.similarity))[:count])
+        np.testing.assert_array_equal(table["anchor"], case.ids[every.anchor[kept]])
+        np.testing.assert_array_equal(table["positive"], case.ids[every.positive[kept]])
+        cut = every.similarity[kept].min()
+        assert metrics["similarity_min"] == pytest.approx(cut, abs=1e-6)
+        assert artifacts.metadata(table) == {"min": pytest.approx(cut, abs=1e-6), "max": 0.999}
+
+
+def test_more_pairs_per_image_than_there_are_is_said(case, caplog):
+    table, _, _ = case.run(0.9, 1.0, pairs_per_image=100.0)
+    assert len(table) == 30 * 29 / 2
+    assert "there are only 435 pairs" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"transform": "whiten", "shrinkage": 0.1}, {"neighbours": 5}])
+def test_another_score_finds_other_pairs_of_the_same_embeddings(case, changes):
+    before = case.inputs.embeddings.read_bytes()
+    plain, _, _ = case.run(pairs_per_image=1.0)
+    other, metrics, curve = case.run(0.0, 1.0, pairs_per_image=1.0, **changes)
+    assert len(other) == len(plain) == IMAGES / 2
+    assert not other.equals(plain)
+    assert metrics["accuracy"] > 0.9
+    assert sum(int(row["pairs"]) for row in curve) >= len(other)
+    assert case.inputs.embeddings.read_bytes() == before
+    again, _, _ = case.run(artifacts.metadata(other)["min"], 1.0, **changes)  # as an interval
+    assert again.equals(other)
+
+
+def test_a_walk_without_pairs_says_what_there_is(case):
+    with pytest.raises(SeppError, match=r"no pair of 30 images .* the highest has about 0\.\d+"):
+        case.run(0.9999, 1.0, neighbours=3)
+
+
 def test_recall_of_an_approximate_engine(case):
     assert case.run(engine="ivf")[1]["recall"]["rows"] == IMAGES / 2
     assert "recall" not in case.run(engine="pruned")[1]
@@ -143,7 +187,7 @@ def test_an_interrupted_run_leaves_what_was_there(case, monkeypatch):
         yield next(pair_blocks(*args))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mine, "pair_blocks", interrupted)
+    monkeypatch.setattr(cosine, "pair_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         case.run(lo=0.8)
     after = {f: f.read_bytes() for f in case.outputs.pairs.parent.rglob("*") if f.is_file()}
@@ -168,13 +212,13 @@ def test_one_at_a_time(case):
 
 def test_the_file_does_not_depend_on_the_engine(case, monkeypatch):
     """Row groups too, however an engine cuts its blocks."""
-    monkeypatch.setattr(mine, "ROW_GROUP", 7)
+    monkeypatch.setattr(files, "ROW_GROUP", 7)
     monkeypatch.setattr("stages.mining.engines.faiss.HIGH", 3)
-    files = []
+    written = []
     for engine in ("faiss", "pruned"):
         case.run(engine=engine)
-        files.append(case.outputs.pairs.read_bytes())
-    assert files[0] == files[1]
+        written.append(case.outputs.pairs.read_bytes())
+    assert written[0] == written[1]
     groups = pq.ParquetFile(case.outputs.pairs).metadata
     sizes = [groups.row_group(k).num_rows for k in range(groups.num_row_groups)]
     assert len(sizes) > 2
@@ -292,7 +336,7 @@ import sys
 from pathlib import Path
 from stages import mine
 from stages.common.params import SeppMining
-sepp = SeppMining(min=0.9, max=1.0, engine="auto", memory=1.0, max_per_anchor=1, max_pairs=9)
+sepp = SeppMining(**{params(0.9, 1.0, max_per_anchor=1, max_pairs=9).sepp.model_dump()!r})
 folder = Path({json.dumps(str(case.folder))})
 inputs = mine.Inputs(folder / "manifest.parquet", folder / "embeddings.parquet")
 outputs = mine.Outputs(folder / "a", folder / "b", folder / "c")
@@ -304,14 +348,14 @@ assert "torch" not in sys.modules
 
 def test_pairs_are_read_a_part_at_a_time(tmp_path, monkeypatch):
     """However large the file, only a part of it is in memory."""
-    monkeypatch.setattr(mine, "ROW_GROUP", 10_000)
+    monkeypatch.setattr(files, "ROW_GROUP", 10_000)
     rng = np.random.default_rng(0)
     i, j = np.triu_indices(700, 1)
     pairs = Pairs(i, j, rng.random(len(i), np.float32))
     ids = np.arange(700)
-    mine.write_pairs(tmp_path / "pairs.parquet", iter([pairs]), ids, params().sepp)
+    files.write_pairs(tmp_path / "pairs.parquet", iter([pairs]), ids, {})
     before, most, count = pa.total_allocated_bytes(), 0, 0
-    for block in mine.read_pairs(tmp_path / "pairs.parquet", ids):
+    for block in files.read_pairs(tmp_path / "pairs.parquet", ids):
         most = max(most, pa.total_allocated_bytes() - before)
         count += len(block.anchor)
     assert count == len(i)

@@ -12,6 +12,7 @@ import pytest
 
 from stages import source
 from stages.common.errors import DataError
+from stages.common.params import BUNDLED
 from tests.conftest import write_params
 
 
@@ -26,7 +27,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def listed(tmp_path: Path, name: str = "imagefolder") -> dict:
-    watch = [] if name == "digits" else [name]
+    watch = [] if name in BUNDLED else [name]
     file = write_params(tmp_path / "params.yaml", {"data.name": name, "data.watch": watch})
     target = tmp_path / "source.json"
     source.run(source.Params.load(file), source.Outputs(target))

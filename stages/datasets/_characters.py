@@ -1,4 +1,4 @@
-"""Handwritten characters of five alphabets (Omniglot, Lake et al. 2015), which the package ships."""
+"""Handwritten characters of five alphabets (Omniglot, Lake et al. 2015), in the package."""
 
 from __future__ import annotations
 

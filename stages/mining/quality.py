@@ -18,18 +18,19 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
     count; accuracy: share with equal labels, among pairs where both are known, its 95 % interval
     (accuracy_low, accuracy_high) and chance, the accuracy of random pairs; anchors_covered:
     distinct images in any pair; pairs_per_anchor: mean over these; pairs_per_image: over all K
-    images; images: K; similarity_mean; class_balance: entropy of the anchors' labels over
-    log(number of classes), so 1 if all classes have as many anchors. What needs labels is None
-    where there are none, and ``note`` says why.
+    images; images: K; similarity_mean, similarity_min; class_balance: entropy of the anchors'
+    labels over log(number of classes), so 1 if all classes have as many anchors. What needs labels
+    is None where there are none, and ``note`` says why.
     """
     count = known = right = 0
-    total = 0.0
+    total, lowest = 0.0, 1.0
     covered, judged = np.zeros((2, len(labels)), bool)
     classes = np.unique(labels[labels >= 0])
     anchors = np.zeros(len(classes), np.int64)  # pairs whose anchor is of each class
     for pairs in blocks:
         count += len(pairs.anchor)
         total += float(pairs.similarity.sum(dtype=np.float64))
+        lowest = min(lowest, float(pairs.similarity.min(initial=1.0)))
         covered[pairs.anchor] = covered[pairs.positive] = True
         anchor, positive = labels[pairs.anchor], labels[pairs.positive]
         both = (anchor >= 0) & (positive >= 0)
@@ -51,6 +52,7 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
         "pairs_per_image": round(count / len(labels), 6),
         "images": len(labels),
         "similarity_mean": round(total / count, 6),
+        "similarity_min": round(lowest, 6),
         "class_balance": None,
     }
     if known < count:

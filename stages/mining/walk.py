@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-import faiss
 import numpy as np
 import scipy.sparse as sparse
 
@@ -118,6 +117,8 @@ def _step(x: np.ndarray, neighbours: int) -> sparse.csr_matrix:
 def nearest(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(N, count) rows nearest to each unit row of x, itself left out, and their similarities, not
     below 0. By exact search; those as near as the last are taken by their number."""
+    import faiss  # here: it takes half a second to load, and only walks need it
+
     index = faiss.IndexFlatIP(x.shape[1])
     index.add(x)
     near = np.empty((len(x), count), np.int64)

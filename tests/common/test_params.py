@@ -33,6 +33,10 @@ def test_a_stage_sees_its_leaves_alone(tmp_path):
     assert mining.model_dump() == {
         "seed": 0,
         "sepp": {
+            "transform": "none",
+            "shrinkage": 0.03,
+            "neighbours": 0,
+            "pairs_per_image": None,
             "min": 0.97,
             "max": 0.99,
             "engine": "auto",
@@ -101,7 +105,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown data set": (
         {"data.name": "digitz"},
         "data.name: unknown data set 'digitz'",
-        "there are cifar10, digits, imagefolder",
+        "there are characters, characters_validation, cifar10, digits",
     ),
     "unknown arm": ({"arms": ["vanilla", "spp"]}, "arms.1: 'spp': ", "'sepp', 'duplicate'"),
     "k of 0": ({"embed.k": 0}, "embed.k: 0: ", "a count of at least 1"),

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from stages import prepare
 from stages.common import artifacts
 from stages.common.images import ImageStore
+from stages.common.params import BUNDLED
 from tests.conftest import write_params
 from tests.datasets import samples
 
@@ -29,7 +30,7 @@ class Bench:
     def run(self, name: str, **changes: object) -> ImageStore:
         source = self.work / "source.json"
         source.write_text(json.dumps({"name": name, "files": 1, "bytes": 1, "digest": "x"}))
-        watch = [] if name == "digits" else [name]
+        watch = [] if name in BUNDLED else [name]
         leaves = {"data.name": name, "data.watch": watch}
         leaves |= {("seed" if k == "seed" else f"data.{k}"): v for k, v in changes.items()}
         file = write_params(self.work / "params.yaml", leaves)

@@ -8,9 +8,9 @@ import pytest
 
 from stages import datasets
 from stages.common.errors import DataError
-from stages.common.params import plugins
+from stages.common.params import BUNDLED, plugins
 
-NAMES = [name for name in plugins("datasets") if name != "digits"]
+NAMES = [name for name in plugins("datasets") if name not in BUNDLED]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -25,6 +25,7 @@ def test_solved_by_hand():
         "pairs_per_image": pytest.approx(4 / 7, abs=1e-6),
         "images": 7,
         "similarity_mean": 0.75,
+        "similarity_min": 0.5,
         "class_balance": 1.0,  # anchors 7, 7, 3, 3
     }
 

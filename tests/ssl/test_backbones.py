@@ -100,3 +100,20 @@ def test_a_method_zeroes_them_where_its_authors_do(method, zero):
     assert model.backbone.layer4[0].bn2.weight.any() != zero
     followers = [m for name, m in model.named_modules() if name.endswith("average.0")]
     assert all(f.layer4[0].bn2.weight.any() != zero for f in followers)
+
+
+def test_a_width_is_that_of_the_first_stage():
+    wide, narrow = (build_backbone(f"resnet10-w{width}", "cifar")[0] for width in (64, 16))
+    usual = build_backbone("resnet10", "cifar")[0]
+    shapes = {k: v.shape for k, v in usual.state_dict().items()}
+    assert {k: v.shape for k, v in wide.state_dict().items()} == shapes
+    for key, value in narrow.state_dict().items():
+        expected = [size if size in (1, 3) else size // 4 for size in shapes[key]]
+        assert list(value.shape) == expected, key
+    assert build_backbone("resnet50-w16", "imagenet")[1] == 512
+
+
+@pytest.mark.parametrize("name", ["resnet10-w12", "resnet10-w0"])
+def test_an_odd_width_is_refused(name):
+    with pytest.raises(SeppError, match=f"{name}.*a width is a multiple of 8, e.g. resnet10-w32"):
+        build_backbone(name, "cifar")

@@ -12,6 +12,7 @@ from stages.common.errors import ParamError
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.ssl.batches import PairBatches, Rows
+from stages.ssl.course import Course
 from stages.ssl.methods import Batch, Step
 from stages.ssl.preflight import check_trainings
 from stages.ssl.pretraining import Pretraining
@@ -33,7 +34,7 @@ LOOP = {"current_epoch": 2, "global_step": 30, "global_rank": 0}
 def module(store: ImageStore, method, rows: Rows, monkeypatch) -> Pretraining:
     views = load_all(Path("params.yaml")).views
     batches = PairBatches(rows, store, method.row_views(views), len(rows.anchor), 0, "pretrain")
-    made = Pretraining(method, batches, steps=40, epochs=4)
+    made = Pretraining(method, batches, Course(steps=40, epochs=4, whole=40))
     for name, value in LOOP.items():
         monkeypatch.setattr(Pretraining, name, value)
     made.images = batches.images_on(torch.device("cpu"))

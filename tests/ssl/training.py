@@ -32,7 +32,7 @@ AS_IT_IS = {  # views without any randomness: each process draws its own
 def write_project(folder: Path, **changes: Any) -> None:
     """The manifest, the images and params.yaml that `train_tiny` reads."""
     write_data(folder)
-    write_params(folder / "params.yaml", {"pretrain.batch_size": 16, **changes})
+    write_params(folder / "params.yaml", {"pretrain.batch_size": 16, "pretrain.match_steps": False, **changes})
 
 
 def tiny_backbone(*_: str) -> tuple[nn.Module, int]:
@@ -61,19 +61,21 @@ def train_tiny(
     folder: Path = Path(),
     rows: Rows | None = None,
     precision: str = "fp32",
+    of_epochs: int | None = None,
+    continues: Path | None = None,
     **changes: Any,
 ) -> tuple[encoder.Encoder, History]:
     """Train the method `name` on `rows`, or those above; its state is kept until it has ended."""
     settings = load_all(folder / "params.yaml")
     store = ImageStore(folder / "data/manifest.parquet", folder / "data/images.npy")
     training = settings.pretrain.model_copy(
-        update={"method": name, "epochs": epochs, "precision": precision}
+        update={"method": name, "epochs": epochs, "precision": precision, "of_epochs": of_epochs}
     )
     rows = rows or rows_of(store, name)
     with TrainingState(name, lambda: name) as state:
         block = values(name, **changes)
         done = pretraining.train(
-            "pretrain", training, block, settings.views, rows, store, 0, state, name
+            "pretrain", training, block, settings.views, rows, store, 0, state, name, continues
         )
         state.clear()
     return done
