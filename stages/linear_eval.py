@@ -58,7 +58,8 @@ def run(
     store = ImageStore(inputs.manifest, inputs.images)
     encoder = Encoder.load(inputs.encoder)
     training = encoder.config.training
-    about = {"arm": arm, "seed": seed, **{k: training.get(k) for k in ("epochs", "rows", "steps")}}
+    facts = ("epochs", "rows", "steps", "steps_before", "batch_size")
+    about = {"arm": arm, "seed": seed, **{key: training.get(key) for key in facts}}
     missing = why_not(store)
     if missing:
         log.warning("linear_eval %s-%d: not evaluated: %s", arm, seed, missing)

@@ -136,7 +136,9 @@ MISTAKES = {
         "combine", {}, ["--seed -1", "0 or more"], arguments=("--arm", "sepp", "--seed", "-1")
     ),
     "unknown data set": Mistake(
-        "prepare", {"data.name": "digitz"}, [PARAMS, "data.name", "'digitz'", "there are characters"]
+        "prepare",
+        {"data.name": "digitz"},
+        [PARAMS, "data.name", "'digitz'", "there are characters"],
     ),
     "unknown backbone": Mistake(
         "sampler",

@@ -113,7 +113,15 @@ def write_mining(accuracy: float | None, **more: str) -> None:
 
 
 def write_run(arm: str, seed: int, **result: object) -> None:
-    about = {"arm": arm, "seed": seed, "epochs": 3, "rows": 48, "steps": 9, "test_images": 24}
+    about = {
+        "arm": arm,
+        "seed": seed,
+        "epochs": 3,
+        "rows": 48,
+        "steps": 9,
+        "test_images": 24,
+        "batch_size": 16,
+    }
     artifacts.write_json(report.Inputs.evaluations / f"{arm}-{seed}.json", {**about, **result})
     artifacts.write_csv(report.Inputs.histories / f"{arm}-{seed}.csv", history(4.0 + seed))
 
@@ -136,7 +144,7 @@ def test_the_summary_is_what_one_computes_by_hand(folder):
     assert summary["arms"]["vanilla"] == {
         "top1_mean": 90.5, "top1_std": 0.707107, "top1": [90, 91],
         "knn_mean": 89.5, "knn_std": 0.707107, "knn": [89, 90],
-        "n": 2, "seeds": [0, 1], "steps": 9,
+        "n": 2, "seeds": [0, 1], "steps": 9, "rows_seen": 9 * 16,
     }  # fmt: skip
     assert summary["arms"]["sepp"]["top1_std"] == 2.12132  # 3 / sqrt(2): the sample deviation
     # Differences 2 and 4: t of one degree of freedom at 97.5 % is 12.7062.
@@ -188,7 +196,7 @@ def test_a_skipped_evaluation_says_why(folder):
     summary, page = run()
     assert summary["arms"]["sepp"] == {
         "top1_mean": None, "top1_std": None, "top1": [], "knn_mean": None, "knn_std": None,
-        "knn": [], "n": 0, "seeds": [], "steps": 9, "note": "the data set has no test split",
+        "knn": [], "n": 0, "seeds": [], "steps": 9, "rows_seen": 144, "note": "the data set has no test split",
     }  # fmt: skip
     assert summary["gain"] == {"sepp": None}
     text = Page(page).text

@@ -65,9 +65,10 @@ def threshold_chart(curve: Rows, low: float, high: float, chance: float | None =
             _accuracy(panels[0], known, chance)
         _pairs(panels[-1], curve)
         panels[-1].set_xlim(curve[0]["similarity"], curve[-1]["similarity"] + 0.01)
-        panels[-1].xaxis.set_major_locator(MultipleLocator(0.05))
+        wide = curve[0]["similarity"] < 0.7
+        panels[-1].xaxis.set_major_locator(MultipleLocator(0.1 if wide else 0.05))
         panels[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
-        panels[-1].set_xlabel("cosine similarity of the two images")
+        panels[-1].set_xlabel("similarity of the two images")
 
     label = (
         "Accuracy of the pairs (line, with 95 % intervals and the level of chance) and their "

@@ -18,12 +18,12 @@ def summarise(data: dict, mining: dict, runs: Runs) -> dict:
     data: name, training and test images. pairs: count, accuracy with its 95 % interval, the
     accuracy of random pairs (shares), anchors_covered. arms: of each, the mean and the sample
     standard deviation over n seeds of linear and of kNN top-1, in percent, the values of each seed,
-    and the optimiser steps. gain: of each arm but vanilla, for linear and knn: mean of the paired
-    differences to vanilla, their 95 % t interval, p (Holm-corrected over the arms), n, and the
-    differences, in points; and steps, how many times vanilla's. test_error: half the 95 % interval
-    of vanilla's linear top-1 by the choice of test images, in points.
-    Where there is no number, it is null and ``note`` says why. Lists are for programs: DVC leaves
-    them out of `dvc metrics diff`.
+    the optimiser steps, and the rows seen in all, a continued sampler's included. gain: of each arm
+    but vanilla, for linear and knn: mean of the paired differences to vanilla, their 95 % t
+    interval, p (Holm-corrected over the arms), n, and the differences, in points; and steps, how
+    many times vanilla's. test_error: half the 95 % interval of vanilla's linear top-1 by the choice
+    of test images, in points. Where there is no number, it is null and ``note`` says why. Lists are
+    for programs: DVC leaves them out of `dvc metrics diff`.
     """
     pairs = {key: mining.get(key) for key in PAIRS}
     if mining["accuracy"] is None or "note" in mining:  # none, or of some of the pairs alone
@@ -54,9 +54,18 @@ def _statistics(results: list[dict]) -> dict:
     numbers["seeds"] = [result["seed"] for result in measured]
     steps = {result["steps"] for result in results if result.get("steps") is not None}
     numbers["steps"] = max(steps) if steps else None
+    seen = {_rows_seen(result) for result in results} - {None}
+    numbers["rows_seen"] = max(seen) if seen else None
     if len(measured) < len(results):
         numbers["note"] = next(result["skipped"] for result in results if "skipped" in result)
     return numbers
+
+
+def _rows_seen(result: dict) -> int | None:
+    """Rows of all steps that led to an encoder, those of a sampler that it continues included."""
+    if result.get("steps") is None or result.get("batch_size") is None:
+        return None
+    return (result["steps"] + (result.get("steps_before") or 0)) * result["batch_size"]
 
 
 def _gains(runs: Runs, arms: dict) -> dict:

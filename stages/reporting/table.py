@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rich import box
@@ -16,7 +17,7 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
     console = Console(highlight=False, markup=False, emoji=False)
 
     def say(text: str) -> None:
-        console.print(text.replace("\N{NO-BREAK SPACE}", ""))  # rich breaks lines there
+        console.print(re.sub("(?<=[0-9])\N{NO-BREAK SPACE}%", "%", text))  # rich breaks lines there
 
     if changed:
         say(

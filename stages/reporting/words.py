@@ -60,7 +60,7 @@ def verdict(gain: dict) -> str:
             f"all {gain['n']} seeds differ by the same, so there is no interval: so few test "
             "images or seeds cannot tell it from chance"
         )
-    found = f"95 % interval {interval(gain)}, p {_p(gain['p'])}, {gain['n']} paired seeds"
+    found = f"95 % interval {interval(gain)}; {_p(gain['p'])}, {gain['n']} paired seeds"
     if significant(gain):
         return f"significant at 5 % ({found})"
     return f"not significant at 5 % ({found})"
@@ -116,4 +116,4 @@ def plus_minus(mean: float | None, deviation: float | None) -> str:
 
 
 def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+    return (f"p = {p:.2g}" if p >= 0.001 else "p < 0.001").replace(" ", "\N{NO-BREAK SPACE}")

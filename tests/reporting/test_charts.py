@@ -62,7 +62,7 @@ def test_titles_and_units_are_text():
         "Pairs (logarithmic)",
         "Accuracy: pairs whose labels agree, % (bar: 95 % interval)",
     } <= set(found)
-    assert "cosine similarity of the two images" in found
+    assert "similarity of the two images" in found
 
 
 def test_chance_and_the_uncertain_bins_are_drawn():

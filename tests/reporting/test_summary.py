@@ -55,7 +55,9 @@ def test_a_gain_is_of_pairs_and_has_an_interval():
     assert (gain["low"], gain["high"]) == pytest.approx((2 - half, 2 + half), abs=1e-5)
     assert gain["n"] == 3
     assert "raised linear top-1 by 2.00 points" in headline(summary)
-    assert "95 % interval +1.75 to +2.25, p < 0.001, 3 paired seeds" in headline(summary)
+    assert "95 % interval +1.75 to +2.25; p < 0.001, 3 paired seeds" in headline(summary).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
     assert sensitivity(gain) is None
 
 

@@ -32,7 +32,10 @@ AS_IT_IS = {  # views without any randomness: each process draws its own
 def write_project(folder: Path, **changes: Any) -> None:
     """The manifest, the images and params.yaml that `train_tiny` reads."""
     write_data(folder)
-    write_params(folder / "params.yaml", {"pretrain.batch_size": 16, "pretrain.match_steps": False, **changes})
+    write_params(
+        folder / "params.yaml",
+        {"pretrain.batch_size": 16, "pretrain.match_steps": False, **changes},
+    )
 
 
 def tiny_backbone(*_: str) -> tuple[nn.Module, int]:
