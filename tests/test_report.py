@@ -196,7 +196,8 @@ def test_a_skipped_evaluation_says_why(folder):
     summary, page = run()
     assert summary["arms"]["sepp"] == {
         "top1_mean": None, "top1_std": None, "top1": [], "knn_mean": None, "knn_std": None,
-        "knn": [], "n": 0, "seeds": [], "steps": 9, "rows_seen": 144, "note": "the data set has no test split",
+        "knn": [], "n": 0, "seeds": [], "steps": 9, "rows_seen": 144,
+        "note": "the data set has no test split",
     }  # fmt: skip
     assert summary["gain"] == {"sepp": None}
     text = Page(page).text
