@@ -140,7 +140,7 @@ def summary() -> None:
 def _files_changed() -> str | None:
     """Whether an external data set is another than its listing, which `dvc repro` makes anew."""
     listed, name = Path("data/source.json"), load_all(Path("params.yaml")).data.name
-    if name in BUNDLED or not env.data_root().is_dir():
+    if name in BUNDLED or not env.data_root().is_dir() or not listed.exists():
         return None
     same = artifacts.read_json(listed, "source") == source.describe(name)
     return None if same else f"files in {env.data_root()}"

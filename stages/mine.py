@@ -81,7 +81,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         recall = None
         if sepp.engine == "ivf" and not sepp.neighbours:
             recall = measure_recall(x, read_pairs(found, ids), low, sepp.max, params.seed)
-        about = {"min": low, "max": sepp.max}
+        about = {"min": low, "max": sepp.max, "pairs_per_image": sepp.pairs_per_image}
         limits = (sepp.max_per_anchor, sepp.max_pairs, params.seed)
         kept = cap_pairs(lambda: read_pairs(found, ids), len(ids), *limits)
         write_pairs(outputs.pairs, _chosen(read_pairs(found, ids), kept), ids, about)
@@ -101,6 +101,7 @@ def find(score: Cosine | Walk, ids: np.ndarray, sepp: SeppMining, path: Path) ->
     low, found = score.threshold(SPARE * count, sepp.max), 0
     while True:
         low = min(low, sepp.max)
+        check_alike(score, low, sepp)
         found = write_pairs(path, score.blocks(low, sepp.max), ids, {})
         if found >= count or low <= score.lowest:
             break
@@ -117,10 +118,11 @@ def find(score: Cosine | Walk, ids: np.ndarray, sepp: SeppMining, path: Path) ->
     return float(min(pairs.similarity.min() for pairs in read_pairs(path, ids)))
 
 
-def say(metrics: dict, interval: dict[str, float], train: int) -> None:
+def say(metrics: dict, interval: dict[str, float | None], train: int) -> None:
     """Log what was found, and warn of pairs that are wrong or many; `train` is the number of
     training images."""
     count, accuracy, chance = (metrics[key] for key in ("count", "accuracy", "chance"))
+    stricter = "raise sepp.min" if interval["pairs_per_image"] is None else "lower pairs_per_image"
     right = "unknown"
     if accuracy is not None:
         low, high = metrics["accuracy_low"], metrics["accuracy_high"]
@@ -128,14 +130,27 @@ def say(metrics: dict, interval: dict[str, float], train: int) -> None:
     where = f"{metrics['images']:,} images in [{interval['min']:.6g}, {interval['max']:.6g}]"
     logger.info("%s pairs of %s, accuracy %s", f"{count:,}", where, right)
     if accuracy is not None and low <= chance:
-        remedy = "raise sepp.min, or train the sampler longer"
-        logger.warning("these pairs are no better than chance: %s", remedy)
+        worse = "are no" if metrics["accuracy_high"] <= chance else "are not shown to be"
+        remedy = f"{stricter}, or train the sampler longer"
+        logger.warning("these pairs %s better than chance: %s", worse, remedy)
     if count > train:
         logger.warning(
             "%.3g semantic pairs per training image: an epoch over an arm's rows takes %.3g times "
             "vanilla's steps, and with pretrain.match_steps: true each image is seen beside itself "
-            "%.3g times less often; raise sepp.min, or cap the pairs with sepp.max_per_anchor",
-            *(count / train, 1 + count / train, 1 + count / train),
+            "%.3g times less often; %s, or cap the pairs with sepp.max_per_anchor",
+            *(count / train, 1 + count / train, 1 + count / train, stricter),
+        )
+
+
+def check_alike(score: Cosine | Walk, low: float, sepp: SeppMining) -> None:
+    """Raises ParamError if far more pairs than are wanted are as similar as the last of them."""
+    expected = score.expected(low, sepp.max)
+    if expected > MOST:
+        raise ParamError(
+            Path("params.yaml"),
+            "sepp.pairs_per_image",
+            f"{sepp.pairs_per_image}: about {expected:,.0f} pairs are so alike, above {MOST:,}: "
+            "lower sepp.max, or train the sampler longer",
         )
 
 

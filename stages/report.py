@@ -75,6 +75,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         mining=mining,
         runs=runs,
         interval=(about["min"], about["max"]),
+        per_image=about.get("pairs_per_image"),
         methods=(params.sampler.method, params.pretrain.method),
         curve=read_rows(inputs.curve, "mine", CURVE),
         sampler=read_rows(inputs.sampler_history, "sampler", ("epoch", "loss")),

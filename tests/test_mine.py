@@ -19,6 +19,7 @@ from stages import mine
 from stages.common import artifacts
 from stages.common.errors import ArtifactError, EmbeddingError, ParamError, SeppError
 from stages.common.params import SeppMining
+from stages.common.unit import unit_rows
 from stages.mining import Pairs, cosine, files, find_pairs, pair_blocks
 from stages.report import CURVE
 
@@ -103,7 +104,8 @@ def test_end_to_end(case):
     np.testing.assert_array_equal(table["anchor"], case.ids[expected.anchor])
     np.testing.assert_array_equal(table["positive"], case.ids[expected.positive])
     np.testing.assert_array_equal(table["similarity"], expected.similarity)
-    assert artifacts.metadata(table) == {"min": 0.9, "max": 0.999}
+    about = {"min": 0.9, "max": 0.999, "pairs_per_image": None}
+    assert artifacts.metadata(table) == about
     anchor, positive = case.labels[table["anchor"]], case.labels[table["positive"]]
     assert metrics["count"] == len(table) > 10
     assert metrics["accuracy"] == pytest.approx((anchor == positive).mean(), abs=1e-6)
@@ -119,11 +121,11 @@ def test_end_to_end(case):
 
 def test_pairs_no_better_than_chance_are_warned_of(case, caplog):
     case.run()
-    assert "no better than chance" not in caplog.text
+    assert "better than chance" not in caplog.text
     case.labels[:] = np.random.default_rng(5).permutation(case.labels)
     case.write()
     case.run()
-    assert "these pairs are no better than chance: raise sepp.min" in caplog.text
+    assert "better than chance: raise sepp.min" in caplog.text
 
 
 def test_more_pairs_than_images_are_warned_of(case, caplog):
@@ -145,7 +147,21 @@ def test_so_many_pairs_per_image_are_the_most_similar_below_max(case):
         np.testing.assert_array_equal(table["positive"], case.ids[every.positive[kept]])
         cut = every.similarity[kept].min()
         assert metrics["similarity_min"] == pytest.approx(cut, abs=1e-6)
-        assert artifacts.metadata(table) == {"min": pytest.approx(cut, abs=1e-6), "max": 0.999}
+        about = {"min": pytest.approx(cut, abs=1e-6), "max": 0.999, "pairs_per_image": per_image}
+        assert artifacts.metadata(table) == about
+
+
+def test_far_too_many_pairs_as_alike_as_the_last_are_told_before_they_are_found(case, monkeypatch):
+    """Of a collapsed sampler, say."""
+    monkeypatch.setattr(mine, "MOST", 100)
+    case.x[:] = unit_rows(1 + case.x / 1e4)
+    case.write()
+    message = (
+        r"sepp\.pairs_per_image: 0\.1: about \d{3} pairs are so alike, above 100: lower sepp\.max"
+    )
+    with pytest.raises(ParamError, match=message):
+        case.run(0.0, 1.0, pairs_per_image=0.1)
+    assert not case.outputs.pairs.exists()
 
 
 def test_more_pairs_per_image_than_there_are_is_said(case, caplog):

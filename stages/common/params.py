@@ -294,6 +294,11 @@ class AllParams(BaseModel):
                 "pretrain.start is sampler, which sampler.checkpoint cannot be continued as: set "
                 "the one to scratch or the other to null"
             )
+        if not arms.match_steps:
+            raise ValueError(
+                "pretrain.match_steps is false, but pretrain.start is sampler, whose one schedule "
+                "counts vanilla's steps: set it to true"
+            )
         for leaf in ("method", "backbone", "stem", "batch_size"):
             own, theirs = getattr(arms, leaf), getattr(sampler, leaf)
             if own != theirs:

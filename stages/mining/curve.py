@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.common.intervals import accuracy_interval
 from stages.common.progress import Progress
 from stages.common.unit import unit_rows
 from stages.mining.estimate import threshold_of
-from stages.mining.intervals import accuracy_interval
 from stages.mining.rows import error_bound, similarity
 
 USUAL = 80  # hundredths at which a curve starts, or lower where pairs worth taking are lower
@@ -21,13 +21,13 @@ EDGE = 1e-6
 class Bins:
     """Counts of pairs per 0.01 of similarity, from `lowest` hundredths to 1.
 
-    Memory is a byte for each bin and row.
+    Memory is four bytes for each bin and row.
     """
 
     def __init__(self, lowest: int, rows: int) -> None:
         self.lowest, self.size = lowest, 100 - lowest
         self.total, self.known, self.equal = np.zeros((3, self.size))
-        self.seen = np.zeros((self.size, rows), bool)  # images that a judged pair of the bin has
+        self.degrees = np.zeros((self.size, rows), np.float32)  # judged pairs of each image
 
     def add(
         self,
@@ -47,17 +47,16 @@ class Bins:
         for counts, which in ((self.total, ...), (self.known, labelled), (self.equal, right)):
             counts += np.bincount(bins[which], weight[which], minlength=self.size)
         for rows in (i, j):
-            self.seen[bins[labelled], rows[labelled]] = True
+            np.add.at(self.degrees, (bins[labelled], rows[labelled]), weight[labelled])
 
     def table(self, scale: float = 1.0) -> list[dict[str, float | int | None]]:
         """One row a bin: similarity (its lower edge), pairs times `scale`, accuracy, its 95 %
         interval, and judged, the pairs that this is over; None where there are none."""
-        images = self.seen.sum(axis=1)
         return [
             {
                 "similarity": (self.lowest + bin_) / 100,
                 "pairs": round(float(self.total[bin_]) * scale),
-                **_accuracy(self.equal[bin_], self.known[bin_], int(images[bin_])),
+                **_accuracy(self.equal[bin_], self.known[bin_], self.degrees[bin_]),
             }
             for bin_ in range(self.size)
         ]
@@ -101,11 +100,11 @@ def _pairs(rows: int) -> int:
     return rows * (rows - 1) // 2
 
 
-def _accuracy(right: float, judged: float, images: int) -> dict[str, float | int | None]:
+def _accuracy(right: float, judged: float, degrees: np.ndarray) -> dict[str, float | int | None]:
     names = ("accuracy", "accuracy_low", "accuracy_high")
     if not judged:
         return {**dict.fromkeys(names), "judged": 0}
-    values = right / judged, *accuracy_interval(right, judged, images)
+    values = right / judged, *accuracy_interval(right, judged, degrees)
     rounded = {name: round(float(v), 6) for name, v in zip(names, values, strict=True)}
     return {**rounded, "judged": round(judged)}
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from stages.common.intervals import accuracy_interval, chance_accuracy
 from stages.mining import Pairs
-from stages.mining.intervals import accuracy_interval, chance_accuracy
 
 
 def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
@@ -24,7 +24,8 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
     """
     count = known = right = 0
     total, lowest = 0.0, 1.0
-    covered, judged = np.zeros((2, len(labels)), bool)
+    covered = np.zeros(len(labels), bool)
+    degrees = np.zeros(len(labels), np.int64)  # judged pairs of each image
     classes = np.unique(labels[labels >= 0])
     anchors = np.zeros(len(classes), np.int64)  # pairs whose anchor is of each class
     for pairs in blocks:
@@ -34,13 +35,14 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
         covered[pairs.anchor] = covered[pairs.positive] = True
         anchor, positive = labels[pairs.anchor], labels[pairs.positive]
         both = (anchor >= 0) & (positive >= 0)
-        judged[pairs.anchor[both]] = judged[pairs.positive[both]] = True
+        for ids in (pairs.anchor[both], pairs.positive[both]):
+            degrees += np.bincount(ids, minlength=len(labels))
         known += int(np.count_nonzero(both))
         right += int(np.count_nonzero((anchor == positive) & both))
         places = np.searchsorted(classes, anchor[anchor >= 0])
         anchors += np.bincount(places, minlength=len(classes))
     images = int(np.count_nonzero(covered))
-    low, high = accuracy_interval(right, known, np.count_nonzero(judged)) if known else (None, None)
+    low, high = accuracy_interval(right, known, degrees) if known else (None, None)
     metrics: dict[str, object] = {
         "count": count,
         "accuracy": _rounded(right / known if known else None),

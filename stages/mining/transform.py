@@ -57,7 +57,7 @@ def _fit(x: np.ndarray, shrinkage: float | None) -> tuple[np.ndarray, np.ndarray
         return mean.astype(np.float32), None
     variance, axes = np.linalg.eigh(products / len(x) - np.outer(mean, mean))  # ascending
     sigma = np.sqrt(np.maximum(variance, 0))
-    floor = sigma[-1] * max(shrinkage, 1e-9)  # of a component without variance, not a division by 0
+    floor = sigma[-1] * max(shrinkage, 1e-6)  # of a component without variance, not a division by 0
     scaled = axes / (sigma + floor) * sigma[-1]  # so that float32 holds it well
     return mean.astype(np.float32), scaled.astype(np.float32)
 

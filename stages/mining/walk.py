@@ -29,8 +29,9 @@ class Walk:
     Edges weigh cosine ** 4, twice where both rows list each other; every row has a loop as heavy as
     its heaviest edge. With W the weights and D its row sums, P = D^-1/2 W D^-1/2 is one step, and
     the similarity of i and j is P^2[i, j] / sqrt(P^2[i, i] P^2[j, j]), the cosine of rows i and j
-    of P: in [0, 1]. Rows without a common neighbour are no pair. Memory: P, about 24 k N bytes, and
-    a block of its square.
+    of P: in [0, 1]. Rows without a common neighbour are no pair. Memory: the rows once more, about
+    60 k N bytes for P, and a block of its square, some 100 (2 k)^2 bytes for each of 2,048 rows; it
+    is not held to `sepp.memory`.
     """
 
     lowest = 0.0  # similarity that there can be
@@ -73,6 +74,8 @@ class Walk:
         found = np.flatnonzero(self.counts)
         if not len(found):
             return f"{self.rows} embedded images have no common neighbours: raise embed.k"
+        if hi <= 0:
+            return "walks have similarities above 0: raise sepp.max"
         best = found[-1] / RESOLUTION
         useful = self.threshold(self.rows, hi)
         return (
@@ -116,7 +119,8 @@ def _step(x: np.ndarray, neighbours: int) -> sparse.csr_matrix:
 
 def nearest(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(N, count) rows nearest to each unit row of x, itself left out, and their similarities, not
-    below 0. By exact search; those as near as the last are taken by their number."""
+    below 0. By exact search. Of up to eight that are as near as the last, those of the lowest
+    number are taken; of more (blank images, say), those that FAISS names first."""
     import faiss  # here: it takes half a second to load, and only walks need it
 
     index = faiss.IndexFlatIP(x.shape[1])

@@ -30,7 +30,8 @@ class Findings:
     changed: str | None  # since the results were made
     mining: dict
     runs: Runs
-    interval: tuple[float, float]  # cosine similarity of the pairs, both inclusive
+    interval: tuple[float, float]  # similarity of the pairs, both inclusive
+    per_image: float | None  # pairs that were asked for, where not by similarity
     methods: tuple[str, str]  # of the sampler and of the arms
     curve: Rows
     sampler: Rows  # empty if the sampler was not trained here
@@ -71,7 +72,7 @@ def render(findings: Findings) -> str:
         unequal_steps=any(
             words.steps_mark(gain or {}) for gain in findings.summary["gain"].values()
         ),
-        compared=sum(gain is not None for gain in findings.summary["gain"].values()),
+        compared=words.compared(findings.summary),
         absent=[arm for arm in CONTROLS if arm not in arms and "sepp" in arms],
         kinds=sorted(set(kinds)),
         shown=shown,

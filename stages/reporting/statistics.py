@@ -14,10 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
+from stages.common.intervals import wilson
+
 CONFIDENCE = 0.95
 ALPHA = 1 - CONFIDENCE  # two-sided
 POWER = 0.8  # with which an effect is called detectable
 MOST_SEEDS = 10_000  # that are worth counting
+SAME = 1e-4  # points; one test image of a million, below which a deviation is rounding alone
 
 
 class Gain(NamedTuple):
@@ -39,7 +42,7 @@ def paired_gain(differences: Sequence[float]) -> Gain:
     """
     d = np.asarray(differences, np.float64)
     mean, deviation = float(d.mean()), float(d.std(ddof=1)) if len(d) > 1 else None
-    if not deviation or deviation < 1e-9 * max(1.0, abs(mean)):
+    if not deviation or deviation < SAME:
         return Gain(mean, None, None, None, len(d), deviation)
     test = stats.ttest_1samp(d, 0.0)
     low, high = test.confidence_interval(CONFIDENCE)
@@ -57,36 +60,41 @@ def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
     return adjusted
 
 
-def power(effect: float, deviation: float, n: int) -> float:
-    """Chance that a true mean difference `effect` is significant at 5 % with n paired seeds."""
-    limit = stats.t.ppf(1 - ALPHA / 2, n - 1)
+def power(effect: float, deviation: float, n: int, arms: int = 1) -> float:
+    """Chance that a true mean difference `effect` is significant with n paired seeds, at 5 % shared
+    among so many arms, which is what Holm's correction asks of the first of them."""
+    limit = stats.t.ppf(1 - ALPHA / arms / 2, n - 1)
     shift = abs(effect) / deviation * math.sqrt(n)
     upper, lower = stats.nct.sf(limit, n - 1, shift), stats.nct.cdf(-limit, n - 1, shift)
     return float(upper + (0.0 if math.isnan(lower) else lower))  # the far tail of a large shift
 
 
-def detectable(deviation: float, n: int) -> float:
+def detectable(deviation: float, n: int, arms: int = 1) -> float:
     """The smallest true difference that n paired seeds would find with a power of 80 %."""
     high = deviation
-    while power(high, deviation, n) < POWER:
+    while power(high, deviation, n, arms) < POWER:
         high *= 2
-    return float(optimize.brentq(lambda effect: power(effect, deviation, n) - POWER, 0.0, high))
+
+    def beyond(effect: float) -> float:
+        return power(effect, deviation, n, arms) - POWER
+
+    return float(optimize.brentq(beyond, 0.0, high))
 
 
-def seeds_needed(effect: float, deviation: float) -> int | None:
+def seeds_needed(effect: float, deviation: float, arms: int = 1) -> int | None:
     """Paired seeds that would find `effect` with a power of 80 %; None above 10,000."""
-    if not effect or power(effect, deviation, MOST_SEEDS) < POWER:
+    if not effect or power(effect, deviation, MOST_SEEDS, arms) < POWER:
         return None
     low, high = 1, MOST_SEEDS
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if power(effect, deviation, middle) < POWER else (low, middle)
+        enough = power(effect, deviation, middle, arms) >= POWER
+        low, high = (low, middle) if enough else (middle, high)
     return high
 
 
 def binomial_error(percent: float, images: int) -> float:
     """Half of the 95 % interval of an accuracy, in points, that comes from the choice of so many
-    test images (normal approximation)."""
-    share = percent / 100
-    z = stats.norm.ppf(1 - ALPHA / 2)
-    return float(100 * z * math.sqrt(share * (1 - share) / images))
+    test images (Wilson's, which is not empty where all are right)."""
+    low, high = wilson(percent / 100 * images, images)
+    return 50 * (high - low)

@@ -37,7 +37,7 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
             continue
         if arm != words.featured(summary):  # whose gain the first line is about
             say(f"Gain of {arm}{words.steps_mark(gain)}: {words.verdict(gain['linear'])}.")
-        if further := words.sensitivity(gain["linear"]):
+        if further := words.sensitivity(gain["linear"], words.compared(summary)):
             say(f"{arm}: {further}.")
     say(
         "Last epoch; ± is the sample standard deviation over seeds, a gain the mean of the paired "

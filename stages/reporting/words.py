@@ -66,19 +66,27 @@ def verdict(gain: dict) -> str:
     return f"not significant at 5 % ({found})"
 
 
-def sensitivity(gain: dict) -> str | None:
-    """Of a gain that is not significant: what this design could have seen, and what it would take
-    to see the effect observed. None where there is nothing to say."""
+def sensitivity(gain: dict, arms: int = 1) -> str | None:
+    """What this design could have seen, and what it would take to see the effect observed: of a
+    gain, one of `arms` compared, that is not significant. None where there is nothing to say."""
     if gain["p"] is None or significant(gain):
         return None
     deviation = stdev(gain["differences"])
     seen = (
         f"{gain['n']} seeds that vary as these do find a true difference of "
-        f"{detectable(deviation, gain['n']):.2f} points or more (with a power of 80 %)"
+        f"{detectable(deviation, gain['n'], arms):.2f} points or more (with a power of 80 %)"
     )
-    needed = seeds_needed(gain["mean"], deviation)
-    many = f"more than {MOST_SEEDS:,}" if needed is None else f"about {needed:,}"
-    return f"{seen}; one of {abs(gain['mean']):.2f} points would take {many} seeds"
+    needed = seeds_needed(gain["mean"], deviation, arms)
+    many = (
+        f"more than {MOST_SEEDS:,}" if needed is None else f"about {max(needed, gain['n'] + 1):,}"
+    )
+    few = f", as far as {gain['n']} seeds tell how much they vary"
+    return f"{seen}; one of {abs(gain['mean']):.2f} points would take {many} seeds{few}"
+
+
+def compared(summary: dict) -> int:
+    """How many arms were compared with vanilla, over which p is corrected."""
+    return max(1, sum(gain is not None for gain in summary["gain"].values()))
 
 
 def steps_mark(gain: dict) -> str:
@@ -94,8 +102,10 @@ def chance_words(pairs: dict) -> str | None:
     if pairs.get("accuracy") is None or pairs.get("chance") is None:
         return None
     chance = f"{percent(100 * pairs['chance'], 1)} by chance"
-    if pairs["accuracy_low"] <= pairs["chance"]:
+    if pairs["accuracy_high"] <= pairs["chance"]:
         return f"no better than chance ({chance})"
+    if pairs["accuracy_low"] <= pairs["chance"]:
+        return f"not shown to be better than chance ({chance})"
     return chance
 
 

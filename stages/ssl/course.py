@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 
-from stages.common.errors import CheckpointError
+from stages.common.errors import CheckpointError, SeppError
 from stages.common.params import Training
 from stages.ssl.batches import Rows
 from stages.ssl.encoder import load_strictly
@@ -72,9 +72,16 @@ def course_of(training: Training, rows: Rows, start: Start | None) -> Course:
 
     An epoch is one pass over all rows, or over the instance rows alone with match_steps. A training
     whose schedule is longer than itself (`of_epochs`) leaves the rest to who continues it.
+
+    Raises SeppError for a batch above the rows of an epoch.
     """
     counted = rows.instances if getattr(training, "match_steps", False) else len(rows.anchor)
     per_epoch = counted // training.batch_size
+    if not per_epoch:
+        raise SeppError(
+            f"params.yaml: batch_size {training.batch_size} is above the {counted} rows that count "
+            "as an epoch (pretrain.match_steps): lower it"
+        )
     if start is None:
         whole = getattr(training, "of_epochs", None) or training.epochs
         return Course(training.epochs * per_epoch, whole, whole * per_epoch)

@@ -101,7 +101,8 @@ def encode(
                 if draw:
                     torch.manual_seed(step_seed(views.seed, start))
                     seen = [encoder(draw(images), layer) for _ in range(views.count)]
-                    features = sum(torch.nn.functional.normalize(x) for x in (features, *seen))
+                    units = [torch.nn.functional.normalize(x) for x in (features, *seen)]
+                    features = torch.stack(units).mean(0)
             yield ids[start : start + len(images)], features.float().cpu().numpy()
             start += len(images)
             progress.advance(len(images))

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from stages.common.intervals import accuracy_interval
 from stages.mining import curve, find_pairs
 from stages.mining.curve import threshold_curve
-from stages.mining.intervals import accuracy_interval
 
 
 def cloud(n: int, dim: int = 3) -> np.ndarray:
@@ -34,8 +34,8 @@ def test_all_rows_as_anchors_count_exactly():
         share = (labels[pairs.anchor] == labels[pairs.positive]).mean()
         assert row["accuracy"] == pytest.approx(share, abs=1e-6)
         assert row["judged"] == len(pairs.anchor)
-        images = len(np.union1d(pairs.anchor, pairs.positive))
-        expected = accuracy_interval(share * row["judged"], row["judged"], images)
+        degrees = np.bincount(np.r_[pairs.anchor, pairs.positive])
+        expected = accuracy_interval(share * row["judged"], row["judged"], degrees)
         assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(expected, abs=1e-6)
 
 

@@ -11,9 +11,10 @@ PAIRS = Pairs(
 
 def test_solved_by_hand():
     metrics = describe([PAIRS], np.array([7, 7, 3, 3, 3, 7, 7]))
-    # Wilson's interval of 1.5 of 3 trials, since 6 images make 3 pairs without a common one.
-    z2 = 1.959964**2
-    half = 1.959964 * (0.25 / 3 + z2 / 36) ** 0.5 / (1 + z2 / 3)
+    # Wilson's interval of half of the trials: image 0 is in two pairs, 2 in two, four in one each.
+    trials = 2 * 4**2 / (2 * 2**2 + 4)
+    z2 = 1.959964**2 / trials
+    half = 1.959964 * (0.25 / trials + z2 / trials / 4) ** 0.5 / (1 + z2)
     assert metrics == {
         "count": 4,
         "accuracy": 0.5,  # (0, 1) and (2, 3)

@@ -17,18 +17,21 @@ def wilson(right: float, trials: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def accuracy_interval(right: float, pairs: float, images: int) -> tuple[float, float]:
-    """95 % interval of the accuracy of `pairs` pairs, `right` of them right, of so many images.
+def accuracy_interval(right: float, pairs: float, degrees: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the accuracy of `pairs` pairs, `right` of them right.
 
     Pairs that share an image are not independent: a hundred pairs of one odd image are one mistake.
-    They count as many trials as there could be pairs without a common image, half of `images`.
+    With `degrees` (N,), how many of the pairs each image is in, they count as
+    2 pairs^2 / sum(degrees^2) trials: all of them where no two share an image, two for a star.
     """
-    trials = min(pairs, images / 2)
+    squares = float(np.square(degrees, dtype=np.float64).sum())
+    trials = min(pairs, 2 * pairs**2 / squares) if squares else pairs
     return wilson(right / pairs * trials, trials)
 
 
 def chance_accuracy(labels: np.ndarray) -> float | None:
-    """Accuracy of random pairs: the sum of squared class shares of `labels` (K,), -1 = none."""
+    """Accuracy of random pairs: the sum of squared class shares of `labels` (K,), -1 = none. (With
+    few images of a class a little more than of pairs of two different images.)"""
     counts = np.unique(labels[labels >= 0], return_counts=True)[1]
     if not len(counts):
         return None
