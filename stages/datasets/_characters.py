@@ -24,7 +24,7 @@ def read_table(name: str) -> pa.Table:
 def make_dataset(splits: dict[str, pa.Table]) -> Dataset:
     """Tables as `read_table` gives them, by the name of their split; white strokes on black."""
     names = {
-        label: str(Path(image["path"]).parent)
+        label: _name(image["path"])
         for table in splits.values()
         for label, image in zip(*(table[c].to_pylist() for c in ("label", "image")), strict=True)
     }
@@ -32,6 +32,12 @@ def make_dataset(splits: dict[str, pa.Table]) -> Dataset:
         [Split(name, table["label"].to_numpy(), _pixels(table)) for name, table in splits.items()],
         [names[label] for label in sorted(names)],
     )
+
+
+def _name(path: str) -> str:
+    """Balinese 1, of Balinese/character01/0108_01.png."""
+    alphabet, character, _ = path.split("/")
+    return f"{alphabet.replace('_', ' ')} {int(character.removeprefix('character'))}"
 
 
 def _pixels(table: pa.Table) -> np.ndarray:  # (N, EDGE, EDGE, 3) uint8

@@ -18,7 +18,7 @@ def test_every_class_is_on_both_sides_in_equal_parts(name, train, test):
     found = datasets.read(name, NOWHERE)
     assert [(s.name, len(s.labels)) for s in found.splits] == [("train", train), ("test", test)]
     assert len(found.classes) == 136
-    assert found.classes[0] == "Balinese/character01"
+    assert found.classes[0] == "Balinese 1"
     for split in found.splits:
         assert split.pixels.shape[1:] == (28, 28, 3)
         counts = np.bincount(split.labels)
