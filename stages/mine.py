@@ -82,9 +82,12 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         if sepp.engine == "ivf" and not sepp.neighbours:
             recall = measure_recall(x, read_pairs(found, ids), low, sepp.max, params.seed)
         about = {"min": low, "max": sepp.max, "pairs_per_image": sepp.pairs_per_image}
-        limits = (sepp.max_per_anchor, sepp.max_pairs, params.seed)
-        kept = cap_pairs(lambda: read_pairs(found, ids), len(ids), *limits)
-        write_pairs(outputs.pairs, _chosen(read_pairs(found, ids), kept), ids, about)
+        if (sepp.pairs_per_image, sepp.max_per_anchor, sepp.max_pairs) == (None, None, None):
+            os.replace(found, outputs.pairs)  # as it is: it may be many gigabytes
+        else:
+            limits = (sepp.max_per_anchor, sepp.max_pairs, params.seed)
+            kept = cap_pairs(lambda: read_pairs(found, ids), len(ids), *limits)
+            write_pairs(outputs.pairs, _chosen(read_pairs(found, ids), kept), ids, about)
     metrics = describe(read_pairs(outputs.pairs, ids), labels)
     if recall:
         metrics["recall"] = recall
@@ -96,7 +99,8 @@ def find(score: Cosine | Walk, ids: np.ndarray, sepp: SeppMining, path: Path) ->
     """Write all pairs in the interval, or the `pairs_per_image` * K highest below its upper end, to
     `path`; the lowest similarity that pairs may have, or None if there is no pair."""
     if sepp.pairs_per_image is None:
-        return sepp.min if write_pairs(path, score.blocks(sepp.min, sepp.max), ids, {}) else None
+        about = {"min": sepp.min, "max": sepp.max, "pairs_per_image": None}
+        return sepp.min if write_pairs(path, score.blocks(sepp.min, sepp.max), ids, about) else None
     count = max(1, round(sepp.pairs_per_image * len(ids)))
     low, found = score.threshold(SPARE * count, sepp.max), 0
     while True:
