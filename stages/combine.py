@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import click
 import numpy as np
 import pyarrow as pa
 
 from stages.common import artifacts
-from stages.common.command import arm_option, command, params_option, seed_option
+from stages.common.command import Again, arm_option, command, params_option, seed_option
 from stages.common.draws import draw, draw_pairs
 from stages.common.errors import ArtifactError, DataError, SeppError
 from stages.common.params import Arm, SeppRows, StageParams
@@ -30,6 +31,10 @@ KIND = {"sepp": "semantic", "duplicate": "duplicate", "random": "random", "oracl
 class Inputs:
     manifest: Path = Path("data/manifest.parquet")
     pairs: Path = Path("data/pairs.parquet")
+
+    @classmethod
+    def again(cls, again: Again) -> Inputs:
+        return cls(pairs=again.folder / "pairs.parquet")
 
 
 @dataclass(frozen=True)
@@ -126,13 +131,16 @@ def _same_label_pairs(
 @params_option
 @arm_option
 @seed_option
-def main(params_file: Path, arm: str, seed: int) -> None:
+@click.option("--again", is_flag=True, help="ARM is a round: its rows are the pairs it has mined.")
+def main(params_file: Path, arm: str, seed: int, again: bool) -> None:
     """Write the rows that an arm trains on to data/combined/ARM-SEED.parquet.
 
     ARM is vanilla (no extra rows), sepp (the mined pairs), or a control with as many extra rows:
     duplicate (an image with itself), random (any two images), oracle (two of the same label).
     """
-    run(Params.load(params_file), Inputs(), Outputs.of(arm, seed), arm, seed)
+    inputs = Inputs.again(Again(arm, seed)) if again else Inputs()
+    kind = "sepp" if again else arm
+    run(Params.load(params_file), inputs, Outputs.of(arm, seed), kind, seed)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from stages.common import artifacts, params
-from stages.common.command import command, params_option
-from stages.common.errors import ParamError
+from stages.common.command import Again, From, again_options, command, from_options, params_option
+from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
 from stages.common.params import Seed, StageParams, Views
 from stages.common.unit import unit_rows
@@ -29,10 +29,18 @@ class Inputs:
     images: Path = Path("data/images.npy")
     encoder: Path = Path("models/sampler")
 
+    @classmethod
+    def again(cls, origin: From, seed: int) -> Inputs:
+        return cls(encoder=origin.encoder(seed))
+
 
 @dataclass(frozen=True)
 class Outputs:
     embeddings: Path = Path("data/embeddings.parquet")
+
+    @classmethod
+    def again(cls, again: Again) -> Outputs:
+        return cls(again.folder / "embeddings.parquet")
 
 
 class Params(StageParams):
@@ -98,13 +106,19 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
 
 @command
 @params_option
-def main(params_file: Path) -> None:
+@again_options
+@from_options
+def main(params_file: Path, again: Again | None, origin: From | None) -> None:
     """Embed a random K-subset of the training images, un-augmented, with the sampler.
 
     Reads models/sampler; writes data/embeddings.parquet: id and an L2-normalised float32 vector.
-    embed.k is a fraction (0.1) or a count (5000).
+    embed.k is a fraction (0.1) or a count (5000). A round embeds with what another arm, or round,
+    had become at an epoch: `--round round2 --seed 0 --start sepp --at 40`.
     """
-    run(Params.load(params_file), Inputs(), Outputs())
+    if (again is None) != (origin is None):
+        raise SeppError("--round and --start go together: give both, or neither")
+    inputs = Inputs.again(origin, again.seed) if again else Inputs()
+    run(Params.load(params_file), inputs, Outputs.again(again) if again else Outputs())
 
 
 if __name__ == "__main__":

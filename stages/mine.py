@@ -10,18 +10,20 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 from filelock import FileLock, Timeout
 
 from stages.common import artifacts
-from stages.common.command import command, params_option
+from stages.common.command import Again, again_options, command, params_option
 from stages.common.errors import ParamError, SeppError
-from stages.common.params import Seed, SeppMining, StageParams
+from stages.common.param_file import validate, yaml_value
+from stages.common.params import MiningChanges, Seed, SeppMining, StageParams
 from stages.mining import Pairs
 from stages.mining.caps import cap_pairs
 from stages.mining.cosine import Cosine
@@ -43,12 +45,22 @@ class Inputs:
     manifest: Path = Path("data/manifest.parquet")
     embeddings: Path = Path("data/embeddings.parquet")
 
+    @classmethod
+    def again(cls, again: Again) -> Inputs:
+        return cls(embeddings=again.folder / "embeddings.parquet")
+
 
 @dataclass(frozen=True)
 class Outputs:
     pairs: Path = Path("data/pairs.parquet")
     metrics: Path = Path("reports/metrics/mine.json")
     curve: Path = Path("reports/plots/thresholds.csv")
+
+    @classmethod
+    def again(cls, again: Again) -> Outputs:
+        name = f"{again.name}-{again.seed}"
+        metrics, curve = f"reports/metrics/rounds/{name}.json", f"reports/plots/rounds/{name}.csv"
+        return cls(again.folder / "pairs.parquet", Path(metrics), Path(curve))
 
 
 class Params(StageParams):
@@ -204,15 +216,32 @@ def _chosen(blocks: Iterator[Pairs], kept: np.ndarray) -> Iterator[Pairs]:
         start += len(block.anchor)
 
 
+def changes_options(function: Callable[..., None]) -> Callable[..., None]:
+    """One option for each leaf of `sepp` that mining reads, as a round changes it."""
+    for leaf in reversed(MiningChanges.model_fields):
+        option = click.option(f"--{leaf}", leaf, help=f"Instead of sepp.{leaf}.", metavar="VALUE")
+        function = option(function)
+    return function
+
+
 @command
 @params_option
-def main(params_file: Path) -> None:
+@again_options
+@changes_options
+def main(params_file: Path, again: Again | None, **leaves: str | None) -> None:
     """Find all pairs of embedded images with a similarity in [sepp.min, sepp.max].
 
     Writes data/pairs.parquet, reports/metrics/mine.json (count, accuracy, balance) and
-    reports/plots/thresholds.csv (pairs and accuracy per 0.01 of similarity).
+    reports/plots/thresholds.csv (pairs and accuracy per 0.01 of similarity); for a round, to
+    data/rounds/, reports/metrics/rounds/ and reports/plots/rounds/.
     """
-    run(Params.load(params_file), Inputs(), Outputs())
+    params = Params.load(params_file)
+    given = {leaf: yaml_value(text) for leaf, text in leaves.items() if text is not None}
+    command_line = Path("command line")
+    changes = validate(command_line, MiningChanges, given)
+    params = params.model_copy(update={"sepp": changes.on(params.sepp, command_line, "sepp")})
+    places = (Inputs.again(again), Outputs.again(again)) if again else (Inputs(), Outputs())
+    run(params, *places)
 
 
 if __name__ == "__main__":

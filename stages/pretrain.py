@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import params
-from stages.common.command import arm_option, command, params_option, seed_option
+from stages.common.command import (
+    From,
+    arm_option,
+    command,
+    from_options,
+    params_option,
+    seed_option,
+)
 from stages.common.images import ImageStore
 from stages.common.params import StageParams, Views
 from stages.common.state import TrainingState
@@ -27,8 +34,8 @@ class Inputs:
     start: Path = SCRATCH  # or models/sampler
 
     @classmethod
-    def of(cls, arm: str, seed: int, start: str = "scratch") -> Inputs:
-        return cls(Path(f"data/combined/{arm}-{seed}.parquet"), start=Path(f"models/{start}"))
+    def of(cls, arm: str, seed: int, start: Path = SCRATCH) -> Inputs:
+        return cls(Path(f"data/combined/{arm}-{seed}.parquet"), start=start)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def run(
         seed=seed,
         state=state,
         label=f"pretrain {outputs.encoder.name}",
-        continues=inputs.start if settings.pretrain.start == "sampler" else None,
+        continues=None if inputs.start == SCRATCH else inputs.start,
     )
     record(encoder, history, outputs.encoder, outputs.history, state)
 
@@ -71,19 +78,21 @@ def run(
 @params_option
 @arm_option
 @seed_option
-def main(params_file: Path, arm: str, seed: int) -> None:
+@from_options
+def main(params_file: Path, arm: str, seed: int, origin: From | None) -> None:
     """Train pretrain.method on the rows of one arm, with one seed.
 
     Reads data/combined/<arm>-<seed>.parquet; writes models/<arm>-<seed> and its training curve.
-    A killed training resumes where it last saved its state.
+    A killed training resumes where it last saved its state. A round goes on from what another arm,
+    or round, had become at an epoch: `--arm round2 --seed 0 --start sepp --at 40`.
     """
     check_trainings(params_file)
-    start = Params.load(params_file).pretrain.start
-    inputs = Inputs.of(arm, seed, start)
+    start = Path("models", Params.load(params_file).pretrain.start)
+    inputs = Inputs.of(arm, seed, origin.encoder(seed) if origin else start)
 
     def current() -> str:
         settings = Params.load(params_file)
-        files = [file for file in vars(inputs).values() if start == "sampler" or file != SCRATCH]
+        files = [file for file in vars(inputs).values() if file != SCRATCH]
         return training_fingerprint(MODULE, settings, "pretrain", files, seed=seed)
 
     with TrainingState("pretrain", current) as state:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from stages.cli import STAGES
 from stages.common.closure import imported_files
+from stages.common.command import Again, From
 from stages.common.params import AllParams, leaves, plugins
 from tests.conftest import REPOSITORY, YAML_SAFE
 
@@ -28,8 +29,17 @@ BY_NAME = {
 }
 
 
+AGAIN = "_again"  # a stage of rounds: the module without it, on the files of a round
+START, AT, ROUND, SEED = (
+    "${item.round.start}",
+    "${item.round.at}",
+    "${item.round.name}",
+    "${item.seed}",
+)
+
+
 def module(stage: str):
-    return importlib.import_module(f"stages.{stage}")
+    return importlib.import_module(f"stages.{stage.removesuffix(AGAIN)}")
 
 
 def paths(stage: str, kind: str) -> set[str]:
@@ -37,10 +47,23 @@ def paths(stage: str, kind: str) -> set[str]:
     declared = getattr(module(stage), kind, None)
     if declared is None:
         return set()
-    made = declared.of("ARM", 7) if hasattr(declared, "of") else declared()
+    if stage.endswith(AGAIN):
+        made = of_a_round(stage, kind, declared)
+    else:
+        made = declared.of("ARM", 7) if hasattr(declared, "of") else declared()
     found = {str(getattr(made, f.name)) for f in dataclasses.fields(made)}
     found = {p.replace("ARM-7", "${item.arm}-${item.seed}") for p in found}
     return {p.replace("models/scratch", "models/${pretrain.start}") for p in found}
+
+
+def of_a_round(stage: str, kind: str, declared):
+    """As `main` makes them of the options that the command has."""
+    again, origin = Again(ROUND, SEED), From(START, AT)
+    if stage == "embed_again" and kind == "Inputs":
+        return declared.again(origin, SEED)
+    if stage == "pretrain_again" and kind == "Inputs":
+        return declared.of(ROUND, SEED, origin.encoder(SEED))
+    return declared.again(again) if hasattr(declared, "again") else declared.of(ROUND, SEED)
 
 
 def listed(stage: str, key: str) -> dict[str, dict]:
@@ -50,6 +73,7 @@ def listed(stage: str, key: str) -> dict[str, dict]:
 
 
 def code(stage: str) -> set[str]:
+    stage = stage.removesuffix(AGAIN)
     files = imported_files(f"stages.{stage}")
     if stage in BY_NAME:
         package, written = BY_NAME[stage]
@@ -63,7 +87,7 @@ def code(stage: str) -> set[str]:
 
 def test_the_modules_of_the_package_are_the_stages():
     modules = {f.stem for f in (REPOSITORY / "stages").glob("*.py")} - {"__init__", "cli"}
-    assert modules == set(PIPELINE) == set(STAGES)
+    assert modules == {stage.removesuffix(AGAIN) for stage in PIPELINE} == set(STAGES)
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
@@ -99,7 +123,7 @@ def test_params_are_the_leaves_that_are_read(stage):
     }
     read = leaves(module(stage).Params)
     if "methods" in read:
-        section = "sampler" if stage == "sampler" else "pretrain"
+        section = "sampler" if stage == "sampler" else "pretrain"  # of pretrain_again, too
         assert f"methods.${{{section}.method}}" in declared
         read.remove("methods")
     assert expanded == read
@@ -111,11 +135,32 @@ def test_params_are_the_leaves_that_are_read(stage):
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_commands(stage):
-    arguments = " --arm ${item.arm} --seed ${item.seed}" if stage in PER_ARM else ""
-    assert PIPELINE[stage]["cmd"] == f"python -m stages.{stage}{arguments}"
-    assert (PIPELINE[stage].get("matrix") == {"arm": "${arms}", "seed": "${seeds}"}) == (
-        stage in PER_ARM
-    )
+    if stage.endswith(AGAIN):
+        arguments = " ".join([f"--{'arm' if of_an_arm(stage) else 'round'} {ROUND}", *MORE[stage]])
+        matrix = {"round": "${rounds}", "seed": "${seeds}"}
+    elif stage in PER_ARM:
+        arguments = "--arm ${item.arm} --seed ${item.seed}"
+        matrix = {"arm": "${arms}", "seed": "${seeds}"}
+    else:
+        arguments = ""
+        matrix = {"name": "${data.watch}"} if stage == "source" else None
+    command = f"python -m stages.{stage.removesuffix(AGAIN)} {arguments}".strip()
+    assert PIPELINE[stage]["cmd"] == command
+    assert PIPELINE[stage].get("matrix") == matrix
+
+
+def of_an_arm(stage: str) -> bool:
+    return stage.removesuffix(AGAIN) in PER_ARM
+
+
+FROM = f"--start {START} --at {AT}"
+MORE = {
+    "embed_again": [f"--seed {SEED}", FROM],
+    "mine_again": [f"--seed {SEED}", "${item.round.sepp}"],
+    "combine_again": [f"--seed {SEED}", "--again"],
+    "pretrain_again": [f"--seed {SEED}", FROM],
+    "linear_eval_again": [f"--seed {SEED}"],
+}
 
 
 def test_no_leaf_has_a_name_that_dvc_overlooks():
@@ -125,7 +170,7 @@ def test_no_leaf_has_a_name_that_dvc_overlooks():
 
 def test_every_parameter_is_read_by_some_stage():
     read = {leaf for stage in PIPELINE for leaf in leaves(module(stage).Params)}
-    matrix = {"arms", "seeds"}
+    matrix = {"arms", "seeds", "rounds"}
     assert read | matrix == leaves(AllParams)
 
 

@@ -21,6 +21,11 @@ def read_yaml(path: Path) -> Any:
         raise ParamError(path, "file", " ".join(f"is not YAML: {error}".split())) from None
 
 
+def yaml_value(text: str) -> Any:
+    """A value as it would stand in params.yaml; what DVC writes for null is None, too."""
+    return None if text == "None" else YAML(typ="safe").load(text)
+
+
 def validate(file: Path, model: type[BaseModel], values: Any, prefix: str = "") -> Any:
     """`values` of section `prefix` as a `model`.
 

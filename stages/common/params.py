@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -129,15 +129,20 @@ class _Changes(Augmentation):
         return {k: v for k, v in dump(self).items() if k in self.model_fields_set}
 
 
-# Some leaves of an augmentation; what is left out stays as it is in `views`.
-ViewChanges = create_model(
-    "ViewChanges",
-    __base__=_Changes,
-    **{
-        name: (Annotated[(field.annotation, Field(), *field.metadata)], None)
-        for name, field in Augmentation.model_fields.items()
-    },
-)
+def _partial(name: str, base: type[BaseModel], whole: type[BaseModel]) -> Any:
+    """A model of some leaves of `whole`, any of which may be left out."""
+    return create_model(
+        name,
+        __base__=base,
+        **{
+            leaf: (Annotated[(field.annotation, Field(), *field.metadata)], None)
+            for leaf, field in whole.model_fields.items()
+        },
+    )
+
+
+# What is left out stays as it is in `views`.
+ViewChanges = _partial("ViewChanges", _Changes, Augmentation)
 
 
 class Named(Section):
@@ -179,6 +184,14 @@ class Pretrain(Training):
     # sampler: an arm continues the sampler's training, whose epochs then count, as do its steps.
     start: Literal["scratch", "sampler"]
     match_steps: bool  # every arm trains as many optimiser steps as vanilla would
+    handover: list[Count]  # epochs after which its state is kept, so that a round can go on there
+
+    @field_validator("handover")
+    @classmethod
+    def _rising(cls, epochs: list[int]) -> list[int]:
+        if epochs != sorted(set(epochs)):
+            raise ValueError(f"{epochs}: needs epochs in rising order, each once")
+        return epochs
 
 
 class Embed(Section):
@@ -220,6 +233,31 @@ class SeppMining(Section):
         if self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}: lower min, or raise max")
         return self
+
+
+class _MiningChanges(SeppMining):
+    @model_validator(mode="after")
+    def _order(self) -> _MiningChanges:
+        return self  # min and max may not both be here
+
+    def on(self, mining: SeppMining, file: Path, key: str) -> SeppMining:
+        """`mining` with these changes; raises ParamError, with where they are from, if they do not
+        fit it."""
+        own = {name: getattr(self, name) for name in self.model_fields_set}
+        every = {name: getattr(mining, name) for name in SeppMining.model_fields}
+        return validate(file, SeppMining, {**every, **own}, key)
+
+
+MiningChanges = _partial("MiningChanges", _MiningChanges, SeppMining)
+
+
+class Round(Section):
+    """Pairs are mined again with an arm's encoder, and its training goes on with them."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    start: str  # arm or round that it continues: sepp, or the round before
+    at: Count  # epoch of that training after which it does; one of pretrain.handover
+    sepp: MiningChanges  # leaves of the section sepp that are others in this round; {}: none
 
 
 class SeppRows(Section):
@@ -273,6 +311,7 @@ class AllParams(BaseModel):
     arms: Annotated[list[Arm], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
     pretrain: Pretrain
+    rounds: list[Round]
     methods: dict[str, dict[str, Any]]  # each checked by its method's own file, which needs torch
     linear_eval: LinearEval
 
@@ -312,6 +351,34 @@ class AllParams(BaseModel):
                 f"{sampler.epochs} of sampler.of_epochs {sampler.of_epochs}: set sampler.of_epochs "
                 "to pretrain.epochs, and sampler.epochs below both"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _chained(self) -> AllParams:
+        """Each round goes on from where an arm or an earlier round has left its state."""
+        since = {"sepp": self.sampler.epochs if self.pretrain.start == "sampler" else 0}
+        for place, one in enumerate(self.rounds):
+            key = f"rounds[{place}]"
+            if one.name in since or one.name in get_args(Arm):
+                raise ValueError(f"{key}.name is {one.name}, which is taken: choose another")
+            if one.start not in since or (one.start == "sepp" and "sepp" not in self.arms):
+                known = ", ".join(name for name in since if name != "sepp" or name in self.arms)
+                raise ValueError(
+                    f"{key}.start is {one.start}: needs to be sepp, if that is in arms, or an "
+                    f"earlier round; there are {known or 'none'}"
+                )
+            if one.at not in self.pretrain.handover:
+                raise ValueError(
+                    f"{key}.at is {one.at}, but pretrain.handover {self.pretrain.handover}: add "
+                    "the epoch to it, so that the state is kept"
+                )
+            if not since[one.start] < one.at < self.pretrain.epochs:
+                raise ValueError(
+                    f"{key}.at is {one.at}: needs to be above {since[one.start]}, where "
+                    f"{one.start} begins, and below pretrain.epochs {self.pretrain.epochs}"
+                )
+            one.sepp.on(self.sepp, Path("params.yaml"), f"{key}.sepp")
+            since[one.name] = one.at
         return self
 
     @field_validator("methods")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,15 @@ class Course(NamedTuple):
     whole: int  # steps of the whole, over which the learning rate falls
     done: int = 0  # steps that were taken before
     first_epoch: int = 0  # of this run
+
+    def epoch_of(self, step: int) -> int:
+        """Epochs, by which schedules count, that are over after `step` steps of the whole."""
+        return self.epochs * step // self.whole
+
+    def steps_at(self, epochs: Sequence[int]) -> set[int]:
+        """After which steps of the whole these epochs are over, if that is within this run."""
+        steps = {epoch * self.whole // self.epochs for epoch in epochs}
+        return {step for step in steps if self.done < step < self.done + self.steps}
 
 
 class Start(NamedTuple):
@@ -89,14 +99,15 @@ def course_of(training: Training, rows: Rows, start: Start | None) -> Course:
     return Course(left, training.epochs, start.steps + left, start.steps, start.epochs)
 
 
-def handover(method: Method, optimizer: Optimizer, course: Course) -> tuple[dict, dict[str, str]]:
-    """All that a training needs to go on: tensors, and the facts beside them."""
+def handover(
+    method: Method, optimizer: Optimizer, course: Course, done: int
+) -> tuple[dict, dict[str, str]]:
+    """All that a training needs to go on after `done` steps: tensors, and the facts beside them."""
     tensors = {METHOD + name: value for name, value in method.state_dict().items()}
     for place, buffers in optimizer.state_dict()["state"].items():
         for key, value in buffers.items():
             if isinstance(value, Tensor):
                 tensors[f"{OPTIMIZER}{place}.{key}"] = value
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    epochs = course.epochs * (course.done + course.steps) // course.whole
     # As one entry: safetensors writes several in no fixed order.
-    return plain, {"course": json.dumps({"steps": course.done + course.steps, "epochs": epochs})}
+    return plain, {"course": json.dumps({"steps": done, "epochs": course.epoch_of(done)})}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,17 @@ class Pretraining(Fit):
     """Two views of every row, the method's loss, and its optimiser."""
 
     def __init__(
-        self, method: Method, batches: PairBatches, course: Course, start: Start | None = None
+        self,
+        method: Method,
+        batches: PairBatches,
+        course: Course,
+        start: Start | None = None,
+        pause: Callable[[int], None] | None = None,
+        pauses: set[int] = frozenset(),
     ) -> None:
         super().__init__(batches, course.steps)
         self.course, self.start = course, start
+        self.pause, self.pauses = pause, pauses  # what is done after which steps of the whole
         batches.first_epoch = course.first_epoch
         self.method = method.to(memory_format=torch.channels_last)
         self.views = nn.ModuleList(RandomViews(made, batches.streamed) for made, _ in batches.runs)
@@ -69,7 +77,7 @@ class Pretraining(Fit):
             batch["weight"],
             extra,
             self._epoch,
-            (self.course.done + self.global_step) / self.course.whole,
+            self.done / self.course.whole,
             self.partners,
         )
         loss, embedding, neighbours = self.method.step(first, second, rows)
@@ -100,8 +108,17 @@ class Pretraining(Fit):
 
     @property
     def _epoch(self) -> int:
-        done = self.course.done + self.global_step
-        return done * self.course.epochs // self.course.whole
+        return self.course.epoch_of(self.done)
+
+    @property
+    def done(self) -> int:
+        """Steps of the whole training that are over, those before a handover included."""
+        return self.course.done + self.global_step
+
+    def on_train_batch_end(self, *arguments: object) -> None:
+        super().on_train_batch_end(*arguments)
+        if self.done in self.pauses:
+            self.pause(self.done)
 
     def on_after_backward(self) -> None:
         self.method.after_backward(self._epoch)
@@ -162,24 +179,40 @@ def train(
             "the learning rate does not reach base_lr",
             *(training.method, params.warmup_epochs, section, course.epochs),
         )
-    module = Pretraining(method, batches, course, start)
+
+    def encoder_after(done: int) -> Encoder:
+        facts = {
+            "rows": len(rows.anchor),
+            "steps": done - course.done,
+            "steps_before": course.done,  # of the sampler, where it is continued
+            "seed": seed,
+        }
+        encoder = export(method, training, views, facts)
+        if done < course.whole:  # somebody is to continue it
+            encoder.handover = handover(method, module.optimizers().optimizer, course, done)
+        return encoder
+
+    def leave(done: int) -> None:
+        left = encoder_after(done)
+        if env.is_first():
+            left.save(state.folder / epoch_folder(course.epoch_of(done)))
+
+    pauses = course.steps_at(getattr(training, "handover", ()))
+    module = Pretraining(method, batches, course, start, leave, pauses)
     history = fit(module, state, label, training.precision)
-    facts = {
-        "rows": len(rows.anchor),
-        "steps": course.steps,
-        "steps_before": course.done,  # of the sampler, where it is continued
-        "seed": seed,
-    }
-    encoder = export(method, training, views, facts)
-    if course.whole > course.done + course.steps:  # somebody is to continue it
-        encoder.handover = handover(method, module.optimizers().optimizer, course)
-    return encoder, history
+    return encoder_after(course.done + course.steps), history
+
+
+def epoch_folder(epoch: int | str) -> str:
+    """In the folder of an encoder: what it was after that epoch, for a round to go on from."""
+    return f"epoch-{epoch}"
 
 
 def record(
     encoder: Encoder, history: History, folder: Path, curve: Path, state: TrainingState
 ) -> None:
-    """Write a finished training's encoder and curve, and forget its state.
+    """Write a finished training's encoder, with those that it left on its way, and its curve, and
+    forget its state.
 
     Raises:
         StaleRunError: what it was made from has been edited since.
@@ -187,6 +220,8 @@ def record(
     state.check()
     if env.is_first():
         encoder.save(folder)
+        for left in sorted(state.folder.glob(epoch_folder("*"))):
+            shutil.copytree(left, folder / left.name)
         artifacts.write_history(curve, history)
     state.clear()
 

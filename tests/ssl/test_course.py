@@ -59,6 +59,25 @@ def test_the_file_is_the_same_every_time(folder):
     assert (folder / "a" / HANDOVER).read_bytes() == (folder / "b" / HANDOVER).read_bytes()
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_a_round_goes_on_from_where_an_arm_was(folder, name):
+    """What is left on the way is what a training that stopped there would hand over, and going on
+    from it with the same rows is the rest of the training. Rows that no other epoch divides."""
+    whole, history = train_tiny(name, 4, rows=rows(), handover=(1, 2), to=folder / "models/sepp-0")
+    train_tiny(name, 2, rows=rows(), of_epochs=4, to=folder / "models/half")
+    left = folder / "models/sepp-0/epoch-2"
+    for file in (HANDOVER, "model.safetensors"):
+        assert (left / file).read_bytes() == (folder / "models/half" / file).read_bytes()
+    again, after = train_tiny(
+        name, 4, rows=rows(), continues=left, handover=(1, 2, 3), to=folder / "models/again"
+    )
+    assert history[2:] == after
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
+    found = sorted(f.name for f in (folder / "models").glob("*/epoch-*"))
+    assert found == ["epoch-1", "epoch-2", "epoch-3"]  # each once: those that lie ahead
+
+
 def test_nothing_to_continue_is_said(folder):
     train_tiny("moco", 1, rows=rows())[0].save(folder / "models/sampler")
     with pytest.raises(CheckpointError, match=r"no training to continue .*sampler\.of_epochs"):
@@ -66,6 +85,32 @@ def test_nothing_to_continue_is_said(folder):
     train_tiny("moco", 1, rows=rows(), of_epochs=2)[0].save(folder / "models/sampler")
     with pytest.raises(CheckpointError, match="weights do not fit"):
         train_tiny("byol", 2, continues=folder / "models/sampler")
+
+
+ROUND = {"name": "round2", "start": "sepp", "at": 2, "sepp": {}}
+
+
+@pytest.mark.parametrize(
+    ("rounds", "message"),
+    [
+        ([{"at": 5}], r"at is 5, but pretrain.handover \[2, 3\]: add the epoch"),
+        ([{"start": "vanilla"}], "start is vanilla: needs to be sepp, .* there are sepp"),
+        ([{}, {}], r"rounds\[1\].name is round2, which is taken"),
+        ([{"name": "oracle"}], "which is taken"),
+        ([{}, {"name": "round3", "start": "round2"}], "above 2, where round2 begins"),
+        ([{}, {"name": "round3", "start": "round4", "at": 3}], "there are sepp, round2"),
+        ([{"sepp": {"min": 0.999}}], r"rounds\[0\].sepp.*min 0.999 is above max"),
+        ([{"sepp": {"minimum": 0.9}}], r"rounds.0.sepp.minimum: is not a parameter"),
+        ([{"name": "../x"}], r"rounds.0.name: '../x'"),
+    ],
+)
+def test_rounds_that_cannot_be_are_refused(tmp_path, rounds, message):
+    base = {"pretrain.epochs": 5, "pretrain.handover": [2, 3], "sepp.max": 0.99}
+    good = [ROUND, {**ROUND, "name": "round3", "start": "round2", "at": 3}]
+    load_all(write_params(tmp_path / "good.yaml", {**base, "rounds": good}))
+    bad = [{**ROUND, **changes} for changes in rounds]
+    with pytest.raises(ParamError, match=message):
+        load_all(write_params(tmp_path / "params.yaml", {**base, "rounds": bad}))
 
 
 START = {"pretrain.start": "sampler", "sampler.of_epochs": 5, "sampler.epochs": 2}

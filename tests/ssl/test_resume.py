@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,11 @@ ENVIRONMENT = {"SEPP_ACCELERATOR": "cpu", "SEPP_CHECKPOINT_SECONDS": "0", "SEPP_
 EPOCHS = 8
 
 
-def project(folder: Path, streamed: bool = False) -> Path:
+def project(folder: Path, streamed: bool = False, **more: Any) -> Path:
     """A working directory with everything that pretrain reads."""
     folder.mkdir(parents=True)
     changes = {"pretrain.epochs": EPOCHS, "sampler.epochs": EPOCHS, "methods.moco.bn_splits": 2}
-    write_params(folder / "params.yaml", {**TINY, **changes})
+    write_params(folder / "params.yaml", {**TINY, **changes, **more})
     (write_folder_data if streamed else write_data)(folder)
     return folder
 
@@ -87,6 +88,20 @@ def test_killed_twice_a_training_ends_in_the_same_bits(tmp_path, streamed):
     assert result(broken, "sampler", "sampler") == result(whole, "sampler", "sampler")
     assert len(result(whole, "sampler", "sampler")[1].splitlines()) == 1 + EPOCHS
     assert not list(broken.glob(".state/*/*/last.ckpt"))  # a finished state is cleared
+
+
+def test_what_an_arm_leaves_on_its_way_survives_a_kill(tmp_path):
+    """Killed after the epoch at which a round goes on, or before it."""
+    pretrain = ("stages.pretrain", "--arm", "vanilla", "--seed", "0")
+    left: dict[int, bytes] = {}
+    for killed in (0, 1, 5):
+        folder = project(tmp_path / str(killed), **{"pretrain.handover": [3]})
+        finish(command(folder, "stages.combine", "--arm", "vanilla", "--seed", "0"))
+        if killed:
+            kill_after_a_checkpoint(command(folder, *pretrain), folder, killed)
+        finish(command(folder, *pretrain))
+        left[killed] = (folder / "models/vanilla-0/epoch-3/training.safetensors").read_bytes()
+    assert left[0] == left[1] == left[5]
 
 
 @pytest.mark.slow

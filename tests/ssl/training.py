@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,17 @@ def train_tiny(
     precision: str = "fp32",
     of_epochs: int | None = None,
     continues: Path | None = None,
+    handover: Sequence[int] = (),
+    to: Path | None = None,
     **changes: Any,
 ) -> tuple[encoder.Encoder, History]:
-    """Train the method `name` on `rows`, or those above; its state is kept until it has ended."""
+    """Train the method `name` on `rows`, or those above; its state is kept until it has ended. With
+    `to`, the encoder is recorded in that folder, as the stages do."""
     settings = load_all(folder / "params.yaml")
     store = ImageStore(folder / "data/manifest.parquet", folder / "data/images.npy")
     training = settings.pretrain.model_copy(
         update={"method": name, "epochs": epochs, "precision": precision, "of_epochs": of_epochs}
+        | {"handover": list(handover)}
     )
     rows = rows or rows_of(store, name)
     with TrainingState(name, lambda: name) as state:
@@ -80,6 +84,8 @@ def train_tiny(
         done = pretraining.train(
             "pretrain", training, block, settings.views, rows, store, 0, state, name, continues
         )
+        if to:
+            pretraining.record(*done, to, to.with_suffix(".csv"), state)
         state.clear()
     return done
 
