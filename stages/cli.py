@@ -45,7 +45,7 @@ class Commands(click.Group):
         return super().get_command(context, name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Stages, in the order of dvc repro; source and checkpoint if needed"):
+        with formatter.section("Stages, in the order of dvc repro; source, checkpoint if needed"):
             formatter.write_dl([(name, _summary(name)) for name in STAGES])
         own = [(n, self.commands[n].get_short_help_str(200)) for n in self.commands]
         with formatter.section("Commands"):

@@ -105,7 +105,8 @@ def main(params_file: Path) -> None:
     """Train the sampler encoder, or take it from sampler.checkpoint.
 
     Reads the training images of data/manifest.parquet; writes models/sampler,
-    reports/plots/sampler.csv and reports/metrics/sampler.json. A killed training resumes where it last saved its state.
+    reports/plots/sampler.csv and reports/metrics/sampler.json. A killed training resumes where it
+    last saved its state.
     """
     check_trainings(params_file)
 
