@@ -133,7 +133,7 @@ def summary() -> None:
 
     file = Path("reports/summary.json")
     numbers = artifacts.read_json(file, "report")
-    if not {"data", "pairs", "arms", "gain", "test_error"} <= numbers.keys():
+    if not {"data", "pairs", "arms", "gain", "sampler", "test_error"} <= numbers.keys():
         raise ArtifactError(file, "was written by another version", "report")
     changed = ", ".join(filter(None, [_files_changed(), _weights_changed(), stale()]))
     print_summary(numbers, Path("reports/index.html"), changed or None)
