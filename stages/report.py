@@ -2,8 +2,8 @@
 
 Reads what every stage measured, and the mined pairs with their images. Writes
 reports/summary.json, the numbers that `dvc metrics diff` compares, reports/index.html, which opens
-from disk and needs nothing else, and reports/pairs.png, the pairs for a README. Numbers are of the arms and seeds in params.yaml alone,
-whatever older files lie beside theirs.
+from disk and needs nothing else, and reports/pairs.png, the pairs for a README. Numbers are of the
+arms and seeds in params.yaml alone, whatever older files lie beside theirs.
 """
 
 from __future__ import annotations

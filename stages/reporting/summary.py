@@ -18,15 +18,15 @@ def summarise(data: dict, mining: dict, runs: Runs, sampler: dict | None = None)
     data: name, training and test images. pairs: count, accuracy with its 95 % interval, the
     accuracy of random pairs (shares), anchors_covered. arms: of each, the mean and the sample
     standard deviation over n seeds of linear and of kNN top-1, in percent, the values of each seed,
-    the optimiser steps and epochs, and the rows seen in all, a continued sampler's included. gain: of each arm
-    but vanilla, for linear and knn: mean of the paired differences to vanilla, their 95 % t
-    interval, p (Holm-corrected over the arms), n, and the differences, in points; and steps, how
-    many times vanilla's. Where the arm oracle ran, oracle_share of each other arm, beside linear's
-    and knn's mean: the mean gain by the oracle's, of the seeds that both have, with its interval by
-    Fieller; without one where the oracle's own gain is not significantly above 0, and null where it
-    is not above 0. sampler: its method, epochs, and the rows it saw (null if it was not trained
-    here); continued, whether the arms' rows include them; and equal_epochs, how many epochs vanilla
-    would have had of as many rows as sepp and the sampler saw together. test_error: half the 95 % interval of vanilla's linear top-1 by the choice
+    the optimiser steps, the epochs, and the rows seen in all, a continued sampler's included. gain:
+    of each arm but vanilla, for linear and knn: mean of the paired differences to vanilla, their
+    95 % t interval, p (Holm-corrected over the arms), n, and the differences, in points; and steps,
+    how many times vanilla's. There, where the arm oracle ran, oracle_share of each other arm: its
+    mean gain by the oracle's, of the seeds that both have, with Fieller's interval; that is null
+    where the oracle's own gain is not significantly above 0, and all is where it is not above 0.
+    sampler: method, epochs and rows_seen (null if not trained here); continued, whether the arms'
+    rows include them; equal_epochs, what vanilla would have had of as many rows as sepp and the
+    sampler saw together. test_error: half the 95 % interval of vanilla's linear top-1 by the choice
     of test images, in points. Where there is no number, it is null and ``note`` says why. Lists are
     for programs: DVC leaves them out of `dvc metrics diff`.
     """

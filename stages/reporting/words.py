@@ -135,20 +135,13 @@ def cost(summary: dict) -> str | None:
             arms.setdefault(told, []).append(arm)
     if not arms:
         return None
-    sampler = summary["sampler"]
-    within = (
-        f", the sampler's {sampler['rows_seen']:,} among them"
-        if sampler["continued"] and sampler["rows_seen"]
-        else ""
-    )
+    sampler, within, fair = summary["sampler"], "", ""
+    if sampler["continued"] and sampler["rows_seen"]:
+        within = f", the sampler's {sampler['rows_seen']:,} among them"
+    if sampler["equal_epochs"]:
+        had = f"{sampler['equal_epochs']:g} epochs, not {summary['arms'][BASELINE]['epochs']}"
+        fair = f" Vanilla of equal total training would have had {had}."
     told = "; ".join(f"{', '.join(names)} {rows}" for rows, names in arms.items())
-    equal = sampler["equal_epochs"]
-    had = summary["arms"][BASELINE]["epochs"] if equal else None
-    fair = (
-        f" Vanilla of equal total training would have had {equal:g} epochs, not {had}."
-        if equal
-        else ""
-    )
     return f"Rows seen{within}: {told}.{fair}"
 
 
