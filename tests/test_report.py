@@ -190,7 +190,7 @@ def test_the_page_says_what_has_changed_since(folder):
 
 def test_every_arm_s_rows_are_beside_its_gain(folder):
     text = " ".join(Page(run()[1]).text.split())
-    assert "rows seen: 144 + the sampler's 288" in text
+    assert "Rows seen: 144 + the sampler's 288" in text
     assert "Rows seen: vanilla 144; sepp 144 + the sampler's 288." in text
     assert "Vanilla of equal total training would have had 9 epochs, not 3." in text
     write_sampler(rows_seen=None)
