@@ -5,6 +5,7 @@ library code.
 
     source        lists the files of an external data set, so that a change in them is noticed
     prepare       data set                -> data/manifest.parquet, data/images.npy
+    checkpoint    digests weights that were given, so that a change in them is noticed
     sampler       training images         -> models/sampler
     embed         K images, sampler       -> data/embeddings.parquet
     mine          embeddings              -> data/pairs.parquet

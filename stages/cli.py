@@ -12,15 +12,16 @@ from pathlib import Path
 import click
 from filelock import FileLock, Timeout
 
-from stages import source
-from stages.common import artifacts, env
+from stages import checkpoint, source
+from stages.common import artifacts, env, weights
 from stages.common.command import command
-from stages.common.errors import ArtifactError, SeppError
+from stages.common.errors import ArtifactError, CheckpointError, SeppError
 from stages.common.params import BUNDLED, load_all, plugins
 
 STAGES = (
     "source",
     "prepare",
+    "checkpoint",
     "sampler",
     "embed",
     "mine",
@@ -44,7 +45,7 @@ class Commands(click.Group):
         return super().get_command(context, name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Stages, in the order of dvc repro; source for external data only"):
+        with formatter.section("Stages, in the order of dvc repro; source, checkpoint if needed"):
             formatter.write_dl([(name, _summary(name)) for name in STAGES])
         own = [(n, self.commands[n].get_short_help_str(200)) for n in self.commands]
         with formatter.section("Commands"):
@@ -96,7 +97,8 @@ def preset(name: str, data: str | None, force: bool) -> None:
     with artifacts.atomic(target) as partial:
         partial.write_text(text)
     if (data or name) in BUNDLED:  # no stage lists them: what an external set left is out of date
-        artifacts.write_json(Path("data/source.json"), source.describe(data or name))
+        artifacts.write_json(source.Outputs.listing, source.describe(data or name))
+    artifacts.write_json(checkpoint.Outputs.record, weights.NONE)  # as no preset has any
     click.echo(
         f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
     )
@@ -131,9 +133,9 @@ def summary() -> None:
 
     file = Path("reports/summary.json")
     numbers = artifacts.read_json(file, "report")
-    if not {"data", "pairs", "arms", "gain", "test_error"} <= numbers.keys():
+    if not {"data", "pairs", "arms", "gain", "sampler", "test_error"} <= numbers.keys():
         raise ArtifactError(file, "was written by another version", "report")
-    changed = ", ".join(filter(None, [_files_changed(), stale()]))
+    changed = ", ".join(filter(None, [_files_changed(), _weights_changed(), stale()]))
     print_summary(numbers, Path("reports/index.html"), changed or None)
 
 
@@ -144,6 +146,18 @@ def _files_changed() -> str | None:
         return None
     same = artifacts.read_json(listed, "source") == source.describe(name)
     return None if same else f"files in {env.data_root()}"
+
+
+def _weights_changed() -> str | None:
+    """Whether the weights in sampler.checkpoint are others than those that were digested last."""
+    recorded, sampler = checkpoint.Outputs.record, load_all(Path("params.yaml")).sampler
+    if not sampler.watch or not recorded.exists():
+        return None
+    try:
+        same = artifacts.read_json(recorded, "checkpoint") == checkpoint.describe(sampler)
+    except CheckpointError:  # the next `dvc repro` says that they are gone
+        same = False
+    return None if same else f"weights in {sampler.checkpoint}"
 
 
 @main.add_command

@@ -1,9 +1,9 @@
 """Put all results on one page.
 
 Reads what every stage measured, and the mined pairs with their images. Writes
-reports/summary.json, the numbers that `dvc metrics diff` compares, and reports/index.html, which
-opens from disk and needs nothing else. Numbers are of the arms and seeds in params.yaml alone,
-whatever older files lie beside theirs.
+reports/summary.json, the numbers that `dvc metrics diff` compares, reports/index.html, which opens
+from disk and needs nothing else, and reports/pairs.png, the pairs for a README. Numbers are of the
+arms and seeds in params.yaml alone, whatever older files lie beside theirs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,15 @@ from stages.common.images import ImageStore
 from stages.common.params import Arm, Named, Seed, StageParams
 from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
-from stages.reporting.inputs import read_evaluations, read_histories, read_mining, read_rows
+from stages.reporting.inputs import (
+    read_evaluations,
+    read_histories,
+    read_mining,
+    read_rows,
+    read_sampler,
+)
 from stages.reporting.page import Findings, render
+from stages.reporting.picture import draw
 from stages.reporting.summary import summarise
 
 CURVE = ("similarity", "pairs", "accuracy", "accuracy_low", "accuracy_high", "judged")
@@ -34,6 +41,7 @@ class Inputs:
     pairs: Path = Path("data/pairs.parquet")
     mine: Path = Path("reports/metrics/mine.json")
     curve: Path = Path("reports/plots/thresholds.csv")
+    sampler: Path = Path("reports/metrics/sampler.json")
     evaluations: Path = Path("reports/metrics/linear_eval")  # <arm>-<seed>.json
     histories: Path = Path("reports/plots/pretrain")  # <arm>-<seed>.csv
     sampler_history: Path = Path("reports/plots/sampler.csv")
@@ -43,6 +51,7 @@ class Inputs:
 class Outputs:
     summary: Path = Path("reports/summary.json")
     page: Path = Path("reports/index.html")
+    picture: Path = Path("reports/pairs.png")
 
 
 class Params(StageParams):
@@ -70,7 +79,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         "classes": len(np.unique(store.labels[store.labels >= 0])),
     }
     findings = Findings(
-        summary=summarise(data, mining, runs),
+        summary=summarise(data, mining, runs, read_sampler(inputs.sampler)),
         changed=changed,
         mining=mining,
         runs=runs,
@@ -83,15 +92,19 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         gallery=make_gallery(pairs, store),
     )
     page = render(findings)
+    picture = draw(findings.gallery, store, findings.summary)
     artifacts.write_json(outputs.summary, findings.summary)
     with artifacts.atomic(outputs.page) as partial:
         partial.write_text(page, encoding="utf-8")
+    with artifacts.atomic(outputs.picture) as partial:
+        partial.write_bytes(picture)
 
 
 @command
 @params_option
 def main(params_file: Path) -> None:
-    """Write the report: reports/index.html, to be opened in a browser, and reports/summary.json.
+    """Write the report: reports/index.html, to be opened in a browser, reports/summary.json, and
+    reports/pairs.png, the pairs as a picture.
 
     Means and sample standard deviations are over the seeds in params.yaml, of the last epoch.
     """

@@ -1,7 +1,8 @@
 """The sampler: the encoder that will tell which images are alike.
 
 Trains `sampler.method` on the un-paired training images, or takes the weights that
-`sampler.checkpoint` names. Its history is empty in the second case.
+`sampler.checkpoint` names. Its history is empty in the second case, and its metrics, which say how
+long it was trained, are null.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from stages.common import params
+from stages.common import artifacts, env, params
 from stages.common.command import command, params_option
+from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.params import Arm, Seed, StageParams, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import instance_rows, step_seed
 from stages.ssl.checkpoints import from_checkpoint
-from stages.ssl.encoder import EncoderConfig
+from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.preflight import check_trainings
 from stages.ssl.pretraining import record, train, training_fingerprint
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inputs:
+    checkpoint: Path = Path("data/checkpoint.json")
     manifest: Path = Path("data/manifest.parquet")
     images: Path = Path("data/images.npy")
 
@@ -37,6 +40,7 @@ class Inputs:
 class Outputs:
     encoder: Path = Path("models/sampler")
     history: Path = Path("reports/plots/sampler.csv")
+    metrics: Path = Path("reports/metrics/sampler.json")
 
 
 class Params(StageParams):
@@ -50,6 +54,8 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
     """Train or fetch the sampler; with `state`, an interrupted training continues."""
     sampler = settings.sampler
     if sampler.checkpoint is not None:
+        if sampler.watch:  # else the record may be an older one of another, which says nothing
+            _check_record(inputs.checkpoint, sampler.checkpoint)
         if re.fullmatch(rf"models/({'|'.join(get_args(Arm))})-\d+", sampler.checkpoint):
             log.warning(
                 "sampler.checkpoint %s is about to be trained anew: to make this sampler again, "
@@ -74,6 +80,23 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
             label="sampler",
         )
     record(encoder, history, outputs.encoder, outputs.history, state)
+    if env.is_first():
+        artifacts.write_json(outputs.metrics, _cost(encoder if history else None))
+
+
+def _cost(encoder: Encoder | None) -> dict[str, object]:
+    """How long `encoder` was trained here; null for None, whose training is not known."""
+    facts = ("method", "epochs", "steps", "batch_size")
+    training = encoder.config.training if encoder else {}
+    cost = {fact: training.get(fact) for fact in facts}
+    return {**cost, "rows_seen": training["steps"] * training["batch_size"] if training else None}
+
+
+def _check_record(file: Path, checkpoint: str) -> None:
+    """Raises ArtifactError unless `file` is about `checkpoint`: DVC tracks what it says."""
+    named = artifacts.read_json(file, "checkpoint").get("name")
+    if named != checkpoint:
+        raise ArtifactError(file, f"is about {named}, not {checkpoint}", "checkpoint")
 
 
 @command
@@ -81,8 +104,9 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
 def main(params_file: Path) -> None:
     """Train the sampler encoder, or take it from sampler.checkpoint.
 
-    Reads the training images of data/manifest.parquet; writes models/sampler and
-    reports/plots/sampler.csv. A killed training resumes where it last saved its state.
+    Reads the training images of data/manifest.parquet; writes models/sampler,
+    reports/plots/sampler.csv and reports/metrics/sampler.json. A killed training resumes where it
+    last saved its state.
     """
     check_trainings(params_file)
 

@@ -55,6 +55,11 @@ def spoiled_sampler(folder: Path) -> None:
 
 def foreign_weights(folder: Path) -> None:
     save_file({"layer9.weight": torch.zeros(1)}, folder / "w.safetensors")
+    checkpoint_record("w.safetensors")(folder)
+
+
+def checkpoint_record(name: str) -> Callable[[Path], None]:
+    return lambda folder: artifacts.write_json(folder / "data/checkpoint.json", {"name": name})
 
 
 def embeddings(value: float) -> Callable[[Path], None]:
@@ -200,14 +205,36 @@ MISTAKES = {
     "no sampler": Mistake("embed", {}, ["models/sampler", "holds no encoder", "dvc repro"]),
     "checkpoint that does not fit": Mistake(
         "sampler",
-        {"sampler.checkpoint": "w.safetensors"},
+        {"sampler.checkpoint": "w.safetensors", "sampler.watch": ["file"]},
         ["w.safetensors", "missing conv1.weight", "unknown layer9.weight", "check backbone"],
         foreign_weights,
     ),
     "checkpoint that is not there": Mistake(
-        "sampler",
-        {"sampler.checkpoint": "nowhere.pth"},
+        "checkpoint",
+        {"sampler.checkpoint": "nowhere.pth", "sampler.watch": ["file"]},
         ["sampler.checkpoint 'nowhere.pth'", "neither a file or folder", "such as ResNet50"],
+    ),
+    "checkpoint gone since it was digested": Mistake(
+        "sampler",
+        {"sampler.checkpoint": "nowhere.pth", "sampler.watch": ["file"]},
+        ["sampler.checkpoint 'nowhere.pth'", "neither a file or folder"],
+        checkpoint_record("nowhere.pth"),
+    ),
+    "checkpoint that is no encoder": Mistake(
+        "checkpoint",
+        {"sampler.checkpoint": "data", "sampler.watch": ["file"]},
+        ["sampler.checkpoint 'data'", "config.json: No such file", "name a weights file"],
+    ),
+    "checkpoint without a watch": Mistake(
+        "sampler",
+        {"sampler.checkpoint": "w.pth"},
+        [PARAMS, "sampler.watch is []", "sampler.checkpoint w.pth", "set it to [file]"],
+    ),
+    "record of another checkpoint": Mistake(
+        "sampler",
+        {"sampler.checkpoint": "w.pth", "sampler.watch": ["file"]},
+        ["data/checkpoint.json: is about v.pth, not w.pth", "dvc repro checkpoint"],
+        checkpoint_record("v.pth"),
     ),
     "batch above the rows": Mistake(
         "sampler",

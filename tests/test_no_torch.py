@@ -12,7 +12,9 @@ from tests.conftest import REPOSITORY
 HEAVY = ("torch", "lightning", "torchvision", "kornia", "lightly")
 
 
-@pytest.mark.parametrize("module", ["source", "prepare", "mine", "combine", "report", "cli"])
+@pytest.mark.parametrize(
+    "module", ["source", "prepare", "checkpoint", "mine", "combine", "report", "cli"]
+)
 def test_importing_it_loads_no_torch(module):
     code = f"import sys, stages.{module}; print(*(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run(

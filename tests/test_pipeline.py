@@ -225,7 +225,11 @@ def test_an_earlier_runs_encoder_mines_the_next_round(checkout):
     checkout.run("git", "checkout", "-q", ".")
     checkout.dvc("checkout", "-q")
     shutil.copytree(checkout.folder / "models/sepp-0", checkout.folder / "models/round-1")
-    change = ("-S", "sampler.checkpoint=models/round-1", "-S", "sepp.min=0.5")
+    given = ("-S", "sampler.checkpoint=models/round-1")
+    refused = checkout.dvc("exp", "run", *given, fails=True)
+    assert "set it to [file]" in next(line for line in refused.splitlines() if "Error:" in line)
+    checkout.run("git", "checkout", "-q", ".")
+    change = (*given, "-S", "sampler.watch=[file]", "-S", "sepp.min=0.5")
     said = checkout.dvc("exp", "run", "--temp", *change)
     assert "Running stage 'sampler'" in said
     assert "linear_eval@sepp-0" in said
@@ -273,3 +277,27 @@ def test_changed_external_data_is_noticed(checkout, tmp_path, monkeypatch):
     Image.new("RGB", (9, 9)).save(tmp_path / "train/a/new.png")
     assert "changed since: files in" in checkout.sepp_summary()
     assert checkout.ran("repro", "prepare") == ["source@imagefolder", "prepare"]
+
+
+def test_changed_weights_under_one_name_are_noticed(checkout, tmp_path):
+    """Outside the repository; touched, they are read again, but nothing is trained anew."""
+    checkout.run("git", "checkout", "-q", ".")
+    checkout.dvc("checkout", "-q")
+    given = tmp_path / "given"
+    shutil.copytree(checkout.folder / "models/vanilla-0", given)
+    change = {"sampler.checkpoint": str(given), "sampler.watch": ["file"], "sepp.min": 0.5}
+    write_params(checkout.folder / "params.yaml", {**SMALL, **change})
+    assert checkout.ran("repro", "sampler") == ["checkpoint@file", "sampler"]
+    assert checkout.metric("metrics/sampler")["rows_seen"] is None
+    assert checkout.ran("repro", "sampler") == ["checkpoint@file"]
+    for file in given.iterdir():
+        os.utime(file)
+    assert checkout.ran("repro", "sampler") == ["checkpoint@file"]
+    shutil.copy(checkout.folder / "models/sepp-0/model.safetensors", given)
+    assert f"changed since: weights in {given}" in " ".join(checkout.sepp_summary().split())
+    assert checkout.ran("repro", "sampler") == ["checkpoint@file", "sampler"]
+    given.rename(tmp_path / "gone")
+    said = checkout.dvc("repro", "sampler", fails=True)
+    assert re.search(r"Error: sampler\.checkpoint .*given.*: neither a file or folder", said)
+    checkout.run("git", "checkout", "-q", ".")
+    assert checkout.ran("repro", "sampler") == []  # all from the cache

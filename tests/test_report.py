@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from stages import report
 from stages.common import artifacts
@@ -79,9 +80,17 @@ def folder(tmp_path, monkeypatch) -> Path:
     ]
     artifacts.write_csv(report.Inputs.curve, curve)
     artifacts.write_csv(report.Inputs.sampler_history, history(5.0))
+    write_sampler(rows_seen=288)
     for (arm, seed), top1 in LINEAR.items():
         write_run(arm, seed, linear_top1=top1, knn_top1=top1 - 1)
     return tmp_path
+
+
+def write_sampler(rows_seen: int | None) -> None:
+    known = rows_seen is not None
+    facts = {"method": "nnclr", "epochs": 6, "steps": 18, "batch_size": 16}
+    facts = {key: value if known else None for key, value in facts.items()}
+    artifacts.write_json(report.Inputs.sampler, {**facts, "rows_seen": rows_seen})
 
 
 def history(loss: float) -> list[dict]:
@@ -144,13 +153,18 @@ def test_the_summary_is_what_one_computes_by_hand(folder):
     assert summary["arms"]["vanilla"] == {
         "top1_mean": 90.5, "top1_std": 0.707107, "top1": [90, 91],
         "knn_mean": 89.5, "knn_std": 0.707107, "knn": [89, 90],
-        "n": 2, "seeds": [0, 1], "steps": 9, "rows_seen": 9 * 16,
+        "n": 2, "seeds": [0, 1], "steps": 9, "epochs": 3,
+        "rows_seen": 9 * 16,
     }  # fmt: skip
     assert summary["arms"]["sepp"]["top1_std"] == 2.12132  # 3 / sqrt(2): the sample deviation
     # Differences 2 and 4: t of one degree of freedom at 97.5 % is 12.7062.
     expected = {"mean": 3.0, "low": -9.706205, "high": 15.706205, "p": 0.204833, "n": 2}
     assert summary["gain"]["sepp"]["linear"] == {**expected, "differences": [2, 4]}
-    assert list(summary) == ["data", "pairs", "arms", "gain", "test_error"]
+    assert list(summary) == ["data", "pairs", "arms", "gain", "sampler", "test_error"]
+    assert summary["sampler"] == {
+        "method": "nnclr", "epochs": 6, "rows_seen": 288, "continued": False,
+        "equal_epochs": 3 * (144 + 288) / 144,
+    }  # fmt: skip
     assert list(summary["arms"]) == ARMS
 
 
@@ -172,6 +186,37 @@ def test_one_seed_has_no_spread(folder):
 def test_the_page_says_what_has_changed_since(folder):
     assert "Changed since" not in Page(run()[1]).text
     assert "Changed since: sepp.min." in Page(run(changed="sepp.min")[1]).text
+
+
+def test_every_arm_s_rows_are_beside_its_gain(folder):
+    text = " ".join(Page(run()[1]).text.split())
+    assert "Rows seen: 144 + the sampler's 288" in text
+    assert "Rows seen: vanilla 144; sepp 144 + the sampler's 288." in text
+    assert "Vanilla of equal total training would have had 9 epochs, not 3." in text
+    write_sampler(rows_seen=None)
+    text = Page(run()[1]).text
+    assert "144 + what the sampler's checkpoint was trained on, which is not known" in text
+    assert "equal total training" not in text
+
+
+def test_shares_of_the_oracle_s_gain_are_on_the_page(folder):
+    assert "oracle" not in Page(run()[1]).text
+    for seed, top1 in enumerate((94.0, 95.1)):  # gains of 4 and 4.1 where sepp has 2 and 4
+        write_run("oracle", seed, linear_top1=top1, knn_top1=top1 - 1)
+    summary, page = run(arms=[*ARMS, "oracle"])
+    assert summary["gain"]["sepp"]["linear"]["oracle_share"]["mean"] == round(6 / 8.1, 6)
+    assert "oracle_share" not in summary["gain"]["oracle"]["linear"]
+    text = " ".join(Page(page).text.replace("\N{NO-BREAK SPACE}", " ").split())
+    assert "74 % of oracle’s" in text
+    assert "Share of the oracle's gain, linear: sepp 74 % (95 % interval" in text
+
+
+def test_the_picture_is_of_the_gallery_s_sample(folder):
+    run()
+    with Image.open(report.Outputs.picture) as picture:
+        assert picture.format == "PNG"
+        assert not picture.info  # no time, no software
+        assert picture.width > picture.height
 
 
 def test_more_steps_are_marked_on_the_page(folder):
@@ -196,7 +241,7 @@ def test_a_skipped_evaluation_says_why(folder):
     summary, page = run()
     assert summary["arms"]["sepp"] == {
         "top1_mean": None, "top1_std": None, "top1": [], "knn_mean": None, "knn_std": None,
-        "knn": [], "n": 0, "seeds": [], "steps": 9, "rows_seen": 144,
+        "knn": [], "n": 0, "seeds": [], "steps": 9, "epochs": 3, "rows_seen": 144,
         "note": "the data set has no test split",
     }  # fmt: skip
     assert summary["gain"] == {"sepp": None}
@@ -270,11 +315,11 @@ def test_neighbours_are_shown_beside_the_pairs_where_a_method_picks_any(folder):
 
 def test_same_inputs_same_bytes(folder):
     run()
-    first = {p.name: p.read_bytes() for p in (report.Outputs.summary, report.Outputs.page)}
+    first = {p.name: p.read_bytes() for p in vars(report.Outputs()).values()}
     code = "import sys; from tests import test_report; test_report.run()"
     environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONHASHSEED": "7", "PATH": ""}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-    assert first == {p.name: p.read_bytes() for p in (report.Outputs.summary, report.Outputs.page)}
+    assert first == {p.name: p.read_bytes() for p in vars(report.Outputs()).values()}
 
 
 @pytest.mark.parametrize(
@@ -284,6 +329,7 @@ def test_same_inputs_same_bytes(folder):
         (report.Inputs.curve, "mine"),
         (report.Inputs.pairs, "mine"),
         (report.Inputs.sampler_history, "sampler"),
+        (report.Inputs.sampler, "sampler"),
         (report.Inputs.evaluations / "sepp-1.json", "linear_eval@sepp-1"),
         (report.Inputs.histories / "sepp-1.csv", "pretrain@sepp-1"),
     ],

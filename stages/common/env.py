@@ -42,14 +42,17 @@ def repository() -> Path:
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
+def in_repository(name: str) -> Path:
+    """The path that a user calls `name`: below the checkout, unless it is absolute or ``~``."""
+    return repository() / Path(name).expanduser()
+
+
 def data_root() -> Path:
-    root = Path(os.environ.get("SEPP_DATA_ROOT") or "data/raw").expanduser()
-    return root if root.is_absolute() else repository() / root
+    return in_repository(os.environ.get("SEPP_DATA_ROOT") or "data/raw")
 
 
 def state_dir() -> Path:
-    state = Path(os.environ.get("SEPP_STATE_DIR") or ".state").expanduser()
-    return state if state.is_absolute() else repository() / state
+    return in_repository(os.environ.get("SEPP_STATE_DIR") or ".state")
 
 
 def accelerator() -> str:

@@ -7,6 +7,7 @@ the ones its dvc.yaml entry lists.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -166,10 +167,33 @@ class Training(Named):
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it
 
 
-class Sampler(Training):
+def is_torchvision(checkpoint: str) -> bool:
+    """Whether it is the name of a weight of torchvision's; ``./`` before it makes it a file's."""
+    return re.fullmatch(r"\w+_Weights\.[A-Z][A-Z0-9_]*", checkpoint) is not None
+
+
+class Weights(Section):
+    """The leaves of `sampler` that say whose weights to take instead of training."""
+
+    # A file, a folder, or a torchvision name.
+    checkpoint: Annotated[str, Field(min_length=1)] | None
+    watch: list[str]  # [file] for a checkpoint that is a file or folder: looked at at every repro
+
+    @model_validator(mode="after")
+    def _watched(self) -> Weights:
+        name = self.checkpoint
+        expected = [] if name is None or is_torchvision(name) else ["file"]
+        if self.watch != expected:
+            raise ValueError(
+                f"sampler.watch is [{', '.join(self.watch)}], but goes with sampler.checkpoint "
+                f"{'null' if name is None else name}: set it to [{', '.join(expected)}]"
+            )
+        return self
+
+
+class Sampler(Training, Weights):
     # Epochs of the schedule whose first part this is, if arms continue it; null: its own epochs.
     of_epochs: Count | None
-    checkpoint: str | None  # weights to take instead of training: file, folder, torchvision name
 
     @model_validator(mode="after")
     def _shorter(self) -> Sampler:

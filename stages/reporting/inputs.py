@@ -20,6 +20,13 @@ def read_mining(path: Path) -> dict:
     return mining
 
 
+def read_sampler(path: Path) -> dict:
+    """How long the sampler was trained, all None if not here; raises ArtifactError."""
+    facts = artifacts.read_json(path, "sampler")
+    _require(path, facts, ("method", "epochs", "rows_seen"), "sampler")
+    return facts
+
+
 def read_evaluations(folder: Path, arms: Sequence[str], seeds: Sequence[int]) -> Runs:
     """The evaluation of each arm and seed, in that order; other files in `folder` are old.
 

@@ -1,4 +1,5 @@
-"""What may be said of a difference between arms: paired t intervals, Holm's correction, power.
+"""What may be said of a difference between arms: paired t intervals, Holm's correction, power; and
+of the ratio of two such differences: Fieller's interval.
 
 Arms share their seeds, so the gain of an arm is the mean over seeds of paired differences. What
 the interval holds is the chance of the trainings' seeds alone: all seeds share one sampler, one set
@@ -47,6 +48,34 @@ def paired_gain(differences: Sequence[float]) -> Gain:
     test = stats.ttest_1samp(d, 0.0)
     low, high = test.confidence_interval(CONFIDENCE)
     return Gain(mean, float(low), float(high), float(test.pvalue), len(d), deviation)
+
+
+def fieller(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the ratio of two means, of paired values (n,) and (n,), by Fieller (1954).
+
+    It holds each ratio r for which a paired t test does not tell `numerator` from r times
+    `denominator`. None where that is no interval: the mean of `denominator` is not itself told
+    from 0 at 5 %, so that any ratio, or all but some, would do.
+    """
+    x, y = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    n = len(x)
+    if n < 2:
+        return None
+    t2 = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) ** 2
+    (var_x, cov), (_, var_y) = np.cov(x, y) / n  # of the means
+    # mean(x - r y)^2 <= t^2 var(mean(x - r y)), a quadratic inequality in r: a r^2 - 2 b r + c <= 0
+    a, b, c = (
+        float(m - t2 * v)
+        for m, v in (
+            (y.mean() ** 2, var_y),
+            (x.mean() * y.mean(), cov),
+            (x.mean() ** 2, var_x),
+        )
+    )
+    if a <= 0:
+        return None
+    root = math.sqrt(max(0.0, b * b - a * c))  # below 0 by rounding alone: x is y times a number
+    return (b - root) / a, (b + root) / a
 
 
 def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:

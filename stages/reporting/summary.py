@@ -5,23 +5,28 @@ from __future__ import annotations
 from statistics import fmean, stdev
 
 from stages.reporting.inputs import Runs
-from stages.reporting.statistics import binomial_error, holm, paired_gain
+from stages.reporting.statistics import ALPHA, binomial_error, fieller, holm, paired_gain
 
-BASELINE = "vanilla"
+BASELINE, BOUND = "vanilla", "oracle"
 SCORES = {"linear": "linear_top1", "knn": "knn_top1"}  # name in the summary, in an evaluation
 PAIRS = ("count", "accuracy", "accuracy_low", "accuracy_high", "chance", "anchors_covered")
 
 
-def summarise(data: dict, mining: dict, runs: Runs) -> dict:
+def summarise(data: dict, mining: dict, runs: Runs, sampler: dict | None = None) -> dict:
     """What was found and what it was worth.
 
     data: name, training and test images. pairs: count, accuracy with its 95 % interval, the
     accuracy of random pairs (shares), anchors_covered. arms: of each, the mean and the sample
     standard deviation over n seeds of linear and of kNN top-1, in percent, the values of each seed,
-    the optimiser steps, and the rows seen in all, a continued sampler's included. gain: of each arm
-    but vanilla, for linear and knn: mean of the paired differences to vanilla, their 95 % t
-    interval, p (Holm-corrected over the arms), n, and the differences, in points; and steps, how
-    many times vanilla's. test_error: half the 95 % interval of vanilla's linear top-1 by the choice
+    the optimiser steps, the epochs, and the rows seen in all, a continued sampler's included. gain:
+    of each arm but vanilla, for linear and knn: mean of the paired differences to vanilla, their
+    95 % t interval, p (Holm-corrected over the arms), n, and the differences, in points; and steps,
+    how many times vanilla's. There, where the arm oracle ran, oracle_share of each other arm: its
+    mean gain by the oracle's, of the seeds that both have, with Fieller's interval; that is null
+    where the oracle's own gain is not significantly above 0, and all is where it is not above 0.
+    sampler: method, epochs and rows_seen (null if not trained here); continued, whether the arms'
+    rows include them; equal_epochs, what vanilla would have had of as many rows as sepp and the
+    sampler saw together. test_error: half the 95 % interval of vanilla's linear top-1 by the choice
     of test images, in points. Where there is no number, it is null and ``note`` says why. Lists are
     for programs: DVC leaves them out of `dvc metrics diff`.
     """
@@ -34,6 +39,7 @@ def summarise(data: dict, mining: dict, runs: Runs) -> dict:
         "pairs": pairs,
         "arms": arms,
         "gain": _gains(runs, arms) if BASELINE in arms else {},
+        "sampler": _sampler(sampler or {}, runs, arms),
         "test_error": _test_error(arms, runs),
     }
 
@@ -54,6 +60,8 @@ def _statistics(results: list[dict]) -> dict:
     numbers["seeds"] = [result["seed"] for result in measured]
     steps = {result["steps"] for result in results if result.get("steps") is not None}
     numbers["steps"] = max(steps) if steps else None
+    epochs = {result.get("epochs") for result in results} - {None}
+    numbers["epochs"] = max(epochs) if epochs else None
     seen = {_rows_seen(result) for result in results} - {None}
     numbers["rows_seen"] = max(seen) if seen else None
     if len(measured) < len(results):
@@ -66,6 +74,19 @@ def _rows_seen(result: dict) -> int | None:
     if result.get("steps") is None or result.get("batch_size") is None:
         return None
     return (result["steps"] + (result.get("steps_before") or 0)) * result["batch_size"]
+
+
+def _sampler(facts: dict, runs: Runs, arms: dict) -> dict:
+    """What the sampler's training adds to the arms', and what it would have been to vanilla."""
+    every = [result for results in runs.values() for result in results]
+    told = {key: facts.get(key) for key in ("method", "epochs", "rows_seen")}
+    continued = any(result.get("steps_before") for result in every)
+    rows = [arms[arm]["rows_seen"] if arm in arms else None for arm in (BASELINE, "sepp")]
+    epochs = arms[BASELINE]["epochs"] if BASELINE in arms else None
+    equal = None
+    if all(rows) and epochs and told["rows_seen"] and not continued:
+        equal = round(epochs * (rows[1] + told["rows_seen"]) / rows[0], 1)
+    return {**told, "continued": continued, "equal_epochs": equal}
 
 
 def _gains(runs: Runs, arms: dict) -> dict:
@@ -84,11 +105,30 @@ def _gains(runs: Runs, arms: dict) -> dict:
             numbers = {k: None if v is None else round(v, 6) for k, v in bounds.items()}
             differences = [round(value, 6) for value in paired[arm]]
             gains[arm][name] = {**numbers, "n": gain.n, "differences": differences}
+        for arm in measured.keys() - {BOUND} if BOUND in measured else ():
+            gains[arm][name]["oracle_share"] = _share(runs, key, arm, gains[BOUND][name])
     for arm, gain in gains.items():
         if gain:
             steps = arms[arm]["steps"], arms[BASELINE]["steps"]
             gain["steps"] = round(steps[0] / steps[1], 4) if all(steps) else None
     return {arm: gain or None for arm, gain in gains.items()}
+
+
+def _share(runs: Runs, key: str, arm: str, bound: dict) -> dict | None:
+    """The gain of `arm` by the oracle's, which is `bound`; None if that is no gain."""
+    values = [
+        {result["seed"]: result[key] for result in _measured(runs[name])}
+        for name in (BASELINE, arm, BOUND)
+    ]
+    base, own, best = values
+    seeds = [seed for seed in base if seed in own and seed in best]
+    gained, possible = ([v[seed] - base[seed] for seed in seeds] for v in (own, best))
+    if not seeds or fmean(possible) <= 0:
+        return None
+    established = bound["p"] is not None and bound["p"] < ALPHA and bound["mean"] > 0
+    low, high = (established and fieller(gained, possible)) or (None, None)
+    found = {"mean": fmean(gained) / fmean(possible), "low": low, "high": high}
+    return {name: None if value is None else round(value, 6) for name, value in found.items()}
 
 
 def _test_error(arms: dict, runs: Runs) -> float | None:

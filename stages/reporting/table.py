@@ -39,6 +39,8 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
             say(f"Gain of {arm}{words.steps_mark(gain)}: {words.verdict(gain['linear'])}.")
         if further := words.sensitivity(gain["linear"], words.compared(summary)):
             say(f"{arm}: {further}.")
+    for line in filter(None, (words.shares(summary), words.cost(summary))):
+        say(line)
     say(
         "Last epoch; ± is the sample standard deviation over seeds, a gain the mean of the paired "
         f"differences to vanilla.{_beside(summary)}"

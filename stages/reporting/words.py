@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import stdev
 
 from stages.reporting.statistics import ALPHA, MOST_SEEDS, detectable, seeds_needed
-from stages.reporting.summary import BASELINE
+from stages.reporting.summary import BASELINE, BOUND
 
 SAME_STEPS = 0.005  # shares of vanilla's steps by which an arm may differ unmarked
 
@@ -89,6 +89,62 @@ def compared(summary: dict) -> int:
     return max(1, sum(gain is not None for gain in summary["gain"].values()))
 
 
+def share(of: dict) -> str:
+    """A share of the oracle's gain, with its 95 % interval where it has one."""
+    told = whole_percent(of["mean"])
+    if of["low"] is None:
+        return told
+    return f"{told} (95 % interval {whole_percent(of['low'])} to {whole_percent(of['high'])})"
+
+
+def shares(summary: dict) -> str | None:
+    """How much of the oracle's gain each other arm reaches, in sentences; None if none ran."""
+    told = []
+    for name, title in (("linear", "linear"), ("knn", "kNN")):
+        found = {
+            arm: gain[name]["oracle_share"]
+            for arm, gain in summary["gain"].items()
+            if gain and "oracle_share" in gain[name]
+        }
+        arms = ", ".join(f"{arm} {share(of)}" for arm, of in found.items() if of)
+        sure = any(of and of["low"] is not None for of in found.values())
+        unsure = "" if sure else "the oracle's own gain is not established"
+        if found:
+            told.append(f"{title}: {'; '.join(filter(None, (arms, unsure)))}")
+    return f"Share of the {BOUND}'s gain, {'. '.join(told)}." if told else None
+
+
+def rows_seen(summary: dict, arm: str) -> str | None:
+    """The rows of images that `arm` trained on, and for sepp the sampler's; None if not known."""
+    rows, sampler = summary["arms"][arm]["rows_seen"], summary["sampler"]
+    if rows is None:
+        return None
+    own = f"{rows:,}"
+    if arm != "sepp" or sampler["continued"]:
+        return own
+    if sampler["rows_seen"] is None:
+        return f"{own} + what the sampler's checkpoint was trained on, which is not known here"
+    return f"{own} + the sampler's {sampler['rows_seen']:,}"
+
+
+def cost(summary: dict) -> str | None:
+    """The rows that every arm saw in all, in a sentence or two; None if not known."""
+    arms: dict[str, list[str]] = {}  # by what is said of them
+    for arm in summary["arms"]:
+        if told := rows_seen(summary, arm):
+            arms.setdefault(told, []).append(arm)
+    if not arms:
+        return None
+    sampler, within, fair = summary["sampler"], "", ""
+    if sampler["continued"] and sampler["rows_seen"]:
+        within = f", the sampler's {sampler['rows_seen']:,} among them"
+    if sampler["equal_epochs"]:
+        had = f"{sampler['equal_epochs']:g} epochs, not {summary['arms'][BASELINE]['epochs']}"
+        fair = f" Vanilla of equal total training would have had {had}."
+    told = "; ".join(f"{', '.join(names)} {rows}" for rows, names in arms.items())
+    return f"Rows seen{within}: {told}.{fair}"
+
+
 def steps_mark(gain: dict) -> str:
     """How many times vanilla's optimiser steps the arm took, where that is not the same."""
     ratio = gain.get("steps")
@@ -111,6 +167,10 @@ def chance_words(pairs: dict) -> str | None:
 
 def percent(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}\N{NO-BREAK SPACE}%"  # the sign stays with its number
+
+
+def whole_percent(share: float) -> str:
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%".replace("-", "−")
 
 
 def signed(points: float | None) -> str:

@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stages.common import env
 from stages.common.errors import CheckpointError
+from stages.common.params import is_torchvision
+from stages.common.weights import locate
 from stages.ssl.backbones import build_backbone
 from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly
 from stages.ssl.heads import mlp
@@ -34,18 +35,12 @@ def from_checkpoint(name: str, config: EncoderConfig) -> Encoder:
     Raises:
         CheckpointError: no such file or weight, not loadable without pickle, or keys do not fit.
     """
-    path = Path(name).expanduser()
-    path = path if path.is_absolute() else env.repository() / path
+    if is_torchvision(name):
+        return _from_torchvision(name)
+    path = locate(name)
     if path.is_dir():
         return Encoder.load(path)
-    if path.is_file():
-        return _from_state_dict(_read(path), config, str(path))
-    if "_Weights." in name:
-        return _from_torchvision(name)
-    raise CheckpointError(
-        f"sampler.checkpoint {name!r}: neither a file or folder ({path}) nor a torchvision weight "
-        "such as ResNet50_Weights.IMAGENET1K_V2"
-    )
+    return _from_state_dict(_read(path), config, str(path))
 
 
 def _read(path: Path) -> dict[str, Tensor]:

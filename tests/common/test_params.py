@@ -118,6 +118,22 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "set it to ['cifar10']",
     ),
     "watch of digits": ({"data.watch": ["digits"]}, "data: data.watch is ", "set it to []"),
+    "watch without a checkpoint": (
+        {"sampler.watch": ["file"]},
+        "sampler: sampler.watch is [file], but goes with sampler.checkpoint null",
+        "set it to []",
+    ),
+    "checkpoint without its watch": (
+        {"sampler.checkpoint": "~/moco_v2.pth.tar"},
+        "sampler: sampler.watch is [], but goes with sampler.checkpoint ~/moco_v2.pth.tar",
+        "set it to [file]",
+    ),
+    "watch of a torchvision name": (
+        {"sampler.checkpoint": "ResNet18_Weights.IMAGENET1K_V1", "sampler.watch": ["file"]},
+        "sampler: sampler.watch is [file]",
+        "set it to []",
+    ),
+    "empty checkpoint": ({"sampler.checkpoint": ""}, "sampler.checkpoint: '': ", "1 character"),
     "seeds twice": ({"seeds": [1, 1]}, "seeds: [1, 1] names one twice", "remove the repeat"),
     "arms twice": (
         {"arms": ["sepp", "sepp"]},

@@ -7,6 +7,7 @@ from scipy import stats
 from stages.reporting.statistics import (
     binomial_error,
     detectable,
+    fieller,
     holm,
     paired_gain,
     power,
@@ -94,3 +95,45 @@ def test_binomial_error_by_hand():
     normal = 100 * 1.959964 * (0.9 * 0.1 / 10_000) ** 0.5
     assert binomial_error(90.0, 10_000) == pytest.approx(normal, rel=1e-3)
     assert binomial_error(100.0, 360) > 0.5  # all right says little of the next 360
+
+
+def test_fieller_by_hand():
+    """Three seeds: t of 2 degrees of freedom at 97.5 % is 4.302653, its square 18.512821."""
+    gained, possible = [1.0, 2.0, 3.0], [4.0, 4.4, 4.8]
+    # Means 2 and 4.4; of the means the variances 1/3 and 0.16/3, and the covariance 0.4/3:
+    a = 19.36 - 18.512821 * 0.16 / 3
+    b = 8.8 - 18.512821 * 0.4 / 3
+    c = 4 - 18.512821 * 1 / 3
+    root = (b * b - a * c) ** 0.5
+    expected = (b - root) / a, (b + root) / a
+    assert fieller(gained, possible) == pytest.approx(expected, rel=1e-6)
+    assert expected == pytest.approx((-0.142128, 0.831373), abs=1e-6)
+
+
+def test_at_a_bound_of_fieller_the_t_test_is_at_its_limit():
+    rng = np.random.default_rng(4)
+    gained, possible = rng.normal(1, 0.5, 6), rng.normal(5, 0.5, 6)
+    for bound in fieller(gained, possible):
+        assert stats.ttest_1samp(gained - bound * possible, 0.0).pvalue == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("n", SEEDS[1:])
+def test_fieller_holds_the_true_ratio_in_95_of_100(n):
+    rng = np.random.default_rng([5, n])
+    held = []
+    for _ in range(EXPERIMENTS):
+        shared = rng.standard_normal(n)  # of vanilla's seeds, on which both gains depend
+        gained = 4 + 0.3 * (shared + rng.standard_normal(n))
+        possible = 10 + 0.3 * (shared + rng.standard_normal(n))
+        low, high = fieller(gained, possible)  # never None with a denominator this sure
+        held.append(low <= 0.4 <= high)
+    low, high = stats.binom.interval(0.999, EXPERIMENTS, 0.95)
+    assert low <= sum(held) <= high
+
+
+def test_fieller_of_an_unsure_denominator_is_none():
+    for possible in ([-1.0, 1.0, 0.5], [0.0, 0.0, 0.0], [1.0, 3.0, 0.2]):
+        assert (paired_gain(possible).p or 1) > 0.05
+        assert fieller([1.0, 2.0, 3.0], possible) is None
+    assert fieller([1.0], [2.0]) is None
+    assert fieller([1.0, 1.5, 2.0], [2.0, 3.0, 4.0]) == pytest.approx((0.5, 0.5))

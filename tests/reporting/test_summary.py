@@ -8,7 +8,7 @@ import pytest
 
 from stages.reporting.summary import summarise
 from stages.reporting.table import print_summary
-from stages.reporting.words import headline, plus_minus, sensitivity, signed, verdict
+from stages.reporting.words import cost, headline, plus_minus, sensitivity, shares, signed, verdict
 
 DATA = {"name": "digits", "train": 1437, "test": 360, "classes": 10}
 MINING = {
@@ -129,6 +129,81 @@ def test_pairs_no_better_than_chance_are_named_so():
     assert "91.5% with equal labels (95 % interval 88.0% to 94.0%); 10.0% by chance" in text
 
 
+ORACLE = {"vanilla": [80.0, 81.0, 82.0], "oracle": [84.0, 85.4, 86.8]}  # gains of 4, 4.4, 4.8
+
+
+def test_a_share_of_the_oracle_s_gain_has_fieller_s_interval():
+    summary = summary_of(**ORACLE, sepp=[81.0, 83.0, 85.0])
+    expected = {"mean": round(2 / 4.4, 6), "low": -0.142128, "high": 0.831373}
+    gain = summary["gain"]["sepp"]
+    assert gain["linear"]["oracle_share"] == pytest.approx(expected, abs=1e-5)
+    assert gain["knn"]["oracle_share"] == pytest.approx(expected, abs=1e-5)
+    assert "oracle_share" not in summary["gain"]["oracle"]["linear"]
+    text = flowing(printed(summary))
+    assert (
+        "Share of the oracle's gain, linear: sepp 45% (95 % interval −14% to 83%). kNN: sepp"
+        in text
+    )
+
+
+@pytest.mark.parametrize("oracle", [[80.1, 83.0, 82.2], [79.0, 80.0, 81.5], [84.0]])
+def test_of_a_gain_that_is_not_established_no_share_is_sure(oracle):
+    summary = summary_of(vanilla=ORACLE["vanilla"], oracle=oracle, sepp=[81.0, 83.0, 85.0])
+    of = summary["gain"]["sepp"]["linear"]["oracle_share"]
+    assert of is None or of["low"] is of["high"] is None
+    assert (of is None) == (oracle[0] < 80)  # the oracle lost, so that there is nothing to share
+    assert shares(summary).count("the oracle's own gain is not established") == 2
+
+
+def test_what_holm_does_not_call_a_gain_is_not_established():
+    """No interval stands beside a verdict that says that the oracle may be chance."""
+    oracle = [81.0, 82.4, 82.8]  # p = 0.03 alone
+    two = summary_of(vanilla=ORACLE["vanilla"], oracle=oracle, sepp=[80.5, 81.1, 82.9])
+    assert 0.05 < two["gain"]["oracle"]["linear"]["p"] < 0.1
+    assert two["gain"]["sepp"]["linear"]["oracle_share"]["low"] is None
+
+
+def test_without_an_oracle_nothing_is_said_of_shares():
+    summary = summary_of(vanilla=[80.0, 81.0], sepp=[81.0, 83.0])
+    assert "oracle_share" not in summary["gain"]["sepp"]["linear"]
+    assert shares(summary) is None
+    assert shares(summary_of(sepp=[81.0], oracle=[83.0])) is None
+
+
+TRAINED = {"batch_size": 64, "epochs": 100, "steps_before": 0}
+
+
+def trained(sampler: dict | None, steps_before: int = 0) -> dict:
+    results = runs(vanilla=[90.0], sepp=[91.0], oracle=[92.0])
+    for arm in results.values():
+        arm[0].update(TRAINED, steps_before=steps_before)
+    return summarise(DATA, MINING, results, sampler)
+
+
+def test_what_the_sampler_saw_is_extra_to_sepp_alone():
+    summary = trained({"method": "moco", "epochs": 50, "rows_seen": 3200})
+    assert cost(summary) == (
+        "Rows seen: vanilla, oracle 6,400; sepp 6,400 + the sampler's 3,200. "
+        "Vanilla of equal total training would have had 150 epochs, not 100."
+    )
+    assert summary["sampler"]["equal_epochs"] == 150
+    assert cost(summary) in flowing(printed(summary))
+
+
+def test_what_a_continued_sampler_saw_is_every_arm_s():
+    summary = trained({"method": "moco", "epochs": 50, "rows_seen": 3200}, steps_before=50)
+    assert cost(summary) == (
+        "Rows seen, the sampler's 3,200 among them: vanilla, sepp, oracle 9,600."
+    )
+    assert summary["sampler"]["equal_epochs"] is None
+
+
+def test_what_a_checkpoint_saw_is_not_known():
+    summary = trained({"method": None, "epochs": None, "rows_seen": None})
+    assert "sepp 6,400 + what the sampler's checkpoint was trained on" in cost(summary)
+    assert "equal" not in cost(summary)
+
+
 def test_numbers_for_people():
     assert signed(1.234) == "+1.23"
     assert signed(-1.0) == "−1.00"
@@ -140,7 +215,10 @@ def test_numbers_for_people():
 def test_the_table_fits_80_columns_without_a_terminal(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     arms = {arm: [90.0, 91.0] for arm in ("vanilla", "sepp", "duplicate", "random", "oracle")}
-    text = printed(summary_of(**arms))
+    results = runs(**{**arms, "oracle": [95.0, 96.1]})
+    for arm in results.values():
+        arm[0].update(TRAINED)
+    text = printed(summarise(DATA, MINING, results, {"rows_seen": 3200}))
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80
     assert "Data: digits, 1,437 training and 360 test images." in text
