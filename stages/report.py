@@ -17,13 +17,15 @@ from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
-from stages.common.params import Arm, Named, Seed, StageParams
+from stages.common.params import Arm, Named, Round, Seed, StageParams
 from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import (
+    Mined,
     read_evaluations,
     read_histories,
     read_mining,
+    read_round,
     read_rows,
     read_sampler,
 )
@@ -40,6 +42,7 @@ class Inputs:
     images: Path = Path("data/images.npy")
     pairs: Path = Path("data/pairs.parquet")
     mine: Path = Path("reports/metrics/mine.json")
+    rounds: Path = Path("reports/metrics/rounds")  # <round>-<seed>.json
     curve: Path = Path("reports/plots/thresholds.csv")
     sampler: Path = Path("reports/metrics/sampler.json")
     evaluations: Path = Path("reports/metrics/linear_eval")  # <arm>-<seed>.json
@@ -59,6 +62,7 @@ class Params(StageParams):
     seeds: list[Seed]
     sampler: Named
     pretrain: Named
+    rounds: list[Round]
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = None) -> None:
@@ -67,7 +71,12 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
     `changed` is what the page says has changed since the results were made.
     """
     mining = read_mining(inputs.mine)
-    runs = read_evaluations(inputs.evaluations, params.arms, params.seeds)
+    arms = [*params.arms, *(one.name for one in params.rounds)]
+    runs = read_evaluations(inputs.evaluations, arms, params.seeds)
+    rounds = {
+        one.name: Mined(one.start, one.at, read_round(inputs.rounds, one.name, params.seeds))
+        for one in params.rounds
+    }
     pairs = artifacts.read_parquet(inputs.pairs, artifacts.PAIRS, "mine")
     about = artifacts.metadata(pairs)
     if not {"min", "max"} <= about.keys():
@@ -79,7 +88,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         "classes": len(np.unique(store.labels[store.labels >= 0])),
     }
     findings = Findings(
-        summary=summarise(data, mining, runs, read_sampler(inputs.sampler)),
+        summary=summarise(data, mining, runs, read_sampler(inputs.sampler), rounds),
         changed=changed,
         mining=mining,
         runs=runs,
@@ -88,7 +97,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         methods=(params.sampler.method, params.pretrain.method),
         curve=read_rows(inputs.curve, "mine", CURVE),
         sampler=read_rows(inputs.sampler_history, "sampler", ("epoch", "loss")),
-        histories=read_histories(inputs.histories, params.arms, params.seeds),
+        histories=read_histories(inputs.histories, arms, params.seeds),
         gallery=make_gallery(pairs, store),
     )
     page = render(findings)

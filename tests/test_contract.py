@@ -29,6 +29,7 @@ BY_NAME = {
 }
 
 
+WATCHED = {"source": "${data.watch}", "checkpoint": "${sampler.watch}"}
 AGAIN = "_again"  # a stage of rounds: the module without it, on the files of a round
 START, AT, ROUND, SEED = (
     "${item.round.start}",
@@ -143,7 +144,7 @@ def test_commands(stage):
         matrix = {"arm": "${arms}", "seed": "${seeds}"}
     else:
         arguments = ""
-        matrix = {"name": "${data.watch}"} if stage == "source" else None
+        matrix = {"name": WATCHED[stage]} if stage in WATCHED else None
     command = f"python -m stages.{stage.removesuffix(AGAIN)} {arguments}".strip()
     assert PIPELINE[stage]["cmd"] == command
     assert PIPELINE[stage].get("matrix") == matrix

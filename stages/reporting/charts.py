@@ -20,7 +20,7 @@ from stages.reporting.inputs import Rows, Runs
 FEW = 20  # judged pairs, below which an accuracy is drawn as a hollow point
 WIDTH = 5.4  # inches; narrow, so that the text is still legible on a phone
 TOKENS = ("ink", "line", "panel", "chosen", "pairs")
-ARMS = ("vanilla", "sepp", "duplicate", "random", "oracle", "sampler")
+ARMS = ("vanilla", "sepp", "duplicate", "random", "oracle", "sampler", "round")
 COLOURS = {name: f"#0101{number:02x}" for number, name in enumerate(TOKENS + ARMS)}
 DASHES = {  # an arm is told by its line, too, not by its colour alone
     "vanilla": (0, (5, 1.5)),
@@ -46,6 +46,19 @@ STYLE = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), COLOURS["ink"]),
     **dict.fromkeys(("xtick.color", "ytick.color"), COLOURS["ink"]),
 }
+
+
+def colour_of(arm: str) -> str:
+    """An arm's own colour; rounds share one."""
+    return COLOURS.get(arm, COLOURS["round"])
+
+
+def dash_of(arm: str) -> object:
+    """An arm's own line; rounds have shorter dashes the later they are, by the number they end in."""
+    if arm in COLOURS:
+        return DASHES.get(arm, "-")
+    number = re.search(r"\d+$", arm)
+    return (0, (max(1, 7 - 2 * int(number[0])) if number else 4, 1))
 
 
 def threshold_chart(curve: Rows, low: float, high: float, chance: float | None = None) -> str:
@@ -133,10 +146,12 @@ def score_chart(runs: Runs) -> str:
         axes = figure.subplots()
         for row, (arm, values) in enumerate(scores.items()):
             axes.plot(
-                values, [row] * len(values), "o", color=COLOURS[arm], markersize=8,
+                values, [row] * len(values), "o", color=colour_of(arm), markersize=8,
                 markerfacecolor="none", markeredgewidth=1.6,
             )  # fmt: skip
-            axes.vlines(sum(values) / len(values), row - 0.3, row + 0.3, COLOURS[arm], linewidth=3)
+            axes.vlines(
+                sum(values) / len(values), row - 0.3, row + 0.3, colour_of(arm), linewidth=3
+            )
         axes.set_yticks(range(len(scores)), list(scores))
         axes.set_ylim(len(scores) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
@@ -182,7 +197,7 @@ def _curve(
     epochs = [row["epoch"] for row in history]
     values = [float("nan") if row[column] is None else unit * row[column] for row in history]
     axes.plot(
-        epochs, values, color=COLOURS[arm], linestyle=DASHES.get(arm, "-"), linewidth=1.3,
+        epochs, values, color=colour_of(arm), linestyle=dash_of(arm), linewidth=1.3,
         label=label, marker="o" if len(epochs) < 3 else None, markersize=4,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from stages.common import artifacts
 from stages.common.errors import ArtifactError
@@ -13,10 +14,10 @@ Rows = list[dict[str, float | None]]
 Runs = dict[str, list[dict]]  # the evaluations of each arm, one a seed
 
 
-def read_mining(path: Path) -> dict:
+def read_mining(path: Path, stage: str = "mine") -> dict:
     """The metrics of the mined pairs; raises ArtifactError unless they are whole."""
-    mining = artifacts.read_json(path, "mine")
-    _require(path, mining, ("count", "accuracy", "chance", "anchors_covered", "images"), "mine")
+    mining = artifacts.read_json(path, stage)
+    _require(path, mining, ("count", "accuracy", "chance", "anchors_covered", "images"), stage)
     return mining
 
 
@@ -25,6 +26,21 @@ def read_sampler(path: Path) -> dict:
     facts = artifacts.read_json(path, "sampler")
     _require(path, facts, ("method", "epochs", "rows_seen"), "sampler")
     return facts
+
+
+class Mined(NamedTuple):
+    """A round: pairs that were mined again."""
+
+    start: str  # with what this arm or round had become
+    at: int  # after this epoch
+    metrics: list[dict]  # of the pairs, one a seed
+
+
+def read_round(folder: Path, name: str, seeds: Sequence[int]) -> list[dict]:
+    """The metrics of the pairs of a round, of each seed; raises ArtifactError."""
+    return [
+        read_mining(folder / f"{name}-{seed}.json", f"mine_again ({name}-{seed})") for seed in seeds
+    ]
 
 
 def read_evaluations(folder: Path, arms: Sequence[str], seeds: Sequence[int]) -> Runs:

@@ -51,6 +51,7 @@ def render(findings: Findings) -> str:
     every = [run for results in findings.runs.values() for run in results]
     evaluated = [run for run in every if "skipped" not in run]
     arms = findings.runs.keys()
+    rounds = {name: words.again(findings.summary, name) for name in findings.summary["rounds"]}
     notes: dict[str, list[str]] = {}
     for arm, numbers in findings.summary["arms"].items():
         if "note" in numbers:
@@ -60,7 +61,7 @@ def render(findings: Findings) -> str:
     return templates.get_template("page.html.j2").render(
         vars(findings),
         words=words,
-        extra_rows=EXTRA_ROWS,
+        extra_rows=EXTRA_ROWS | rounds,
         main=words.featured(findings.summary),
         every=[(arm, run) for arm, results in findings.runs.items() for run in results],
         evaluated=evaluated,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import fmean, stdev
 
-from stages.reporting.inputs import Runs
+from stages.reporting.inputs import Mined, Runs
 from stages.reporting.statistics import ALPHA, binomial_error, fieller, holm, paired_gain
 
 BASELINE, BOUND = "vanilla", "oracle"
@@ -12,7 +13,13 @@ SCORES = {"linear": "linear_top1", "knn": "knn_top1"}  # name in the summary, in
 PAIRS = ("count", "accuracy", "accuracy_low", "accuracy_high", "chance", "anchors_covered")
 
 
-def summarise(data: dict, mining: dict, runs: Runs, sampler: dict | None = None) -> dict:
+def summarise(
+    data: dict,
+    mining: dict,
+    runs: Runs,
+    sampler: dict | None = None,
+    rounds: Mapping[str, Mined] | None = None,
+) -> dict:
     """What was found and what it was worth.
 
     data: name, training and test images. pairs: count, accuracy with its 95 % interval, the
@@ -24,6 +31,8 @@ def summarise(data: dict, mining: dict, runs: Runs, sampler: dict | None = None)
     how many times vanilla's. There, where the arm oracle ran, oracle_share of each other arm: its
     mean gain by the oracle's, of the seeds that both have, with Fieller's interval; that is null
     where the oracle's own gain is not significantly above 0, and all is where it is not above 0.
+    rounds: of each, whose pairs were mined again with what start had become after the epoch at:
+    means over seeds of count, accuracy and anchors_covered; it is an arm, too.
     sampler: method, epochs and rows_seen (null if not trained here); continued, whether the arms'
     rows include them; equal_epochs, what vanilla would have had of as many rows as sepp and the
     sampler saw together. test_error: half the 95 % interval of vanilla's linear top-1 by the choice
@@ -39,6 +48,7 @@ def summarise(data: dict, mining: dict, runs: Runs, sampler: dict | None = None)
         "pairs": pairs,
         "arms": arms,
         "gain": _gains(runs, arms) if BASELINE in arms else {},
+        "rounds": {name: _mined(mined) for name, mined in (rounds or {}).items()},
         "sampler": _sampler(sampler or {}, runs, arms),
         "test_error": _test_error(arms, runs),
     }
@@ -74,6 +84,14 @@ def _rows_seen(result: dict) -> int | None:
     if result.get("steps") is None or result.get("batch_size") is None:
         return None
     return (result["steps"] + (result.get("steps_before") or 0)) * result["batch_size"]
+
+
+def _mined(mined: Mined) -> dict:
+    means: dict[str, float | None] = {}
+    for key in ("count", "accuracy", "anchors_covered"):
+        values = [metrics[key] for metrics in mined.metrics if metrics[key] is not None]
+        means[key] = round(fmean(values), 6) if values else None
+    return {"start": mined.start, "at": mined.at, **means}
 
 
 def _sampler(facts: dict, runs: Runs, arms: dict) -> dict:

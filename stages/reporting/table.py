@@ -31,6 +31,8 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
         f"Data: {data['name']}, {data['train']:,} training and {data['test']:,} test images."
     )
     say(f"Mined {found}{_right(pairs)}.")
+    for name, one in summary["rounds"].items():
+        say(f"{name}, {words.again(summary, name)} (means over seeds): {words.mined(one)}.")
     console.print(_arms(summary))
     for arm, gain in summary["gain"].items():
         if gain is None:

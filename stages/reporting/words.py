@@ -145,6 +145,23 @@ def cost(summary: dict) -> str | None:
     return f"Rows seen{within}: {told}.{fair}"
 
 
+def mined(pairs: dict) -> str:
+    """How many pairs there are, how many images they cover and how many of them are right; of a
+    round, means over its seeds."""
+    found = f"{pairs['count']:,.0f} pairs, which cover {pairs['anchors_covered']:,.0f} images"
+    return (
+        found
+        if pairs["accuracy"] is None
+        else f"{found}, {percent(100 * pairs['accuracy'], 1)} right"
+    )
+
+
+def again(summary: dict, name: str) -> str:
+    """With what a round's pairs were mined."""
+    one = summary["rounds"][name]
+    return f"mined again after epoch {one['at']}, with what {one['start']} had become"
+
+
 def steps_mark(gain: dict) -> str:
     """How many times vanilla's optimiser steps the arm took, where that is not the same."""
     ratio = gain.get("steps")
