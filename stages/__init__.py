@@ -12,5 +12,5 @@ library code.
     combine       manifest, pairs         -> data/combined/<arm>-<seed>.parquet
     pretrain      combined rows, images   -> models/<arm>-<seed>
     linear_eval   encoder                 -> reports/metrics/linear_eval/<arm>-<seed>.json
-    report        all of the above        -> reports/summary.json, reports/index.html
+    report        all of the above        -> reports/summary.json, index.html, pairs.png
 """
