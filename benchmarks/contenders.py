@@ -5,22 +5,64 @@ Each contender takes (N, D) float32 unit rows and gives the row numbers i < j of
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 LO, HI = 0.97, 0.99
+SHRINKAGE = 0.03  # of the whitening
 Found = tuple[np.ndarray, np.ndarray]  # row numbers i < j of the pairs
 
 
-def ours(engine: str) -> Callable[[np.ndarray], Found]:
+def ours(engine: str, transform: str = "none") -> Callable[[np.ndarray], Found]:
     def run(x: np.ndarray) -> Found:
         from stages.mining import find_pairs
 
+        x = transformed(x, transform)
         pairs = find_pairs(x, LO, HI, engine)
         return pairs.anchor, pairs.positive
 
     return run
+
+
+def most_similar(transform: str) -> Callable[[np.ndarray], Found]:
+    """As many pairs as rows, by the stage's own search: those most alike after `transform`."""
+
+    def run(x: np.ndarray) -> Found:
+        from stages.common.params import SeppMining
+        from stages.mine import find
+        from stages.mining import join
+        from stages.mining.cosine import Cosine
+        from stages.mining.files import read_pairs
+
+        no_limit = {"neighbours": 0, "max_per_anchor": None, "max_pairs": None, "memory": 2.0}
+        about = {"transform": transform, "shrinkage": SHRINKAGE, "engine": "pruned", **no_limit}
+        sepp = SeppMining(min=-1.0, max=1.0, pairs_per_image=1.0, **about)
+        ids = np.arange(len(x))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "pairs.parquet"
+            score = Cosine(transformed(x, transform), 0, sepp.engine, 2**30, Path(folder))
+            find(score, ids, sepp, path)
+            pairs = join(read_pairs(path, ids))
+        return pairs.anchor, pairs.positive
+
+    return run
+
+
+def transform_alone(x: np.ndarray) -> Found:
+    transformed(x, "whiten")
+    return np.empty(0, np.int64), np.empty(0, np.int64)
+
+
+def transformed(x: np.ndarray, name: str) -> np.ndarray:
+    from stages.mining.transform import transform_rows
+
+    if name != "none":
+        x = x.copy()  # the stage, which has its own rows, does without
+        transform_rows(x, name, SHRINKAGE)
+    return x
 
 
 def faiss_flat(x: np.ndarray) -> Found:
@@ -78,6 +120,13 @@ CONTENDERS: dict[str, Callable[[np.ndarray], Found]] = {
     "Algorithm 1 as printed": algorithm_1,
     "sklearn radius_neighbors": radius_neighbors,
     "sentence-transformers": paraphrase_mining,
+}
+WHITENED: dict[str, Callable[[np.ndarray], Found]] = {  # beside what each is compared with
+    "pruned": ours("pruned"),
+    "whitening alone": transform_alone,
+    "whitening, then pruned": ours("pruned", "whiten"),
+    "one pair an image": most_similar("none"),
+    "whitening, then one pair an image": most_similar("whiten"),
 }
 MOST = {"Algorithm 1 as printed": 30_000, "sklearn radius_neighbors": 30_000}  # rows: N^2 numbers
 MOST["sentence-transformers"] = 10_000  # a loop in Python over all neighbours

@@ -25,8 +25,8 @@ from stages.common.params import Seed, SeppMining, StageParams
 from stages.mining import Pairs
 from stages.mining.caps import cap_pairs
 from stages.mining.cosine import Cosine
-from stages.mining.graph import memory_needed
 from stages.mining.files import read_embeddings, read_labels, read_pairs, write_pairs
+from stages.mining.graph import memory_needed
 from stages.mining.quality import describe
 from stages.mining.recall import measure_recall
 from stages.mining.top import highest

@@ -47,7 +47,9 @@ class Graph:
             first = self.weights.indptr[start]
             right = self.weights.data[first : first + left.nnz]
             self.norm[block] = np.sqrt(np.add.reduceat(left.data * right, left.indptr[:-1]))
-            self.reach[block] = np.add.reduceat(edges[left.indices], left.indptr[:-1], dtype=np.int64)
+            self.reach[block] = np.add.reduceat(
+                edges[left.indices], left.indptr[:-1], dtype=np.int64
+            )
         np.minimum(self.reach, self.rows, out=self.reach)
         self.left = max(0, memory - 12 * self.weights.nnz - 60 * self.rows)  # bytes for pairs
 
