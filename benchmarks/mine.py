@@ -23,7 +23,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from contenders import CONTENDERS, HI, LO, MOST, WHITENED
+from contenders import CONTENDERS, HI, LO, MOST, SCORES
 
 from stages.common.command import command
 
@@ -82,7 +82,7 @@ def measure(name: str, rows: Path) -> dict:
 
 def contend(name: str, rows: Path, out: Path) -> None:
     """The best of at most three runs."""
-    x, run = np.load(rows), {**CONTENDERS, **WHITENED}[name]
+    x, run = np.load(rows), ({**CONTENDERS} | {n: f for of in SCORES.values() for n, f in of})[name]
     run(x[:256])  # what is loaded and compiled once is not what mining costs
     spent: list[float] = []
     while len(spent) < 3 and sum(spent) < 20:
@@ -148,23 +148,23 @@ def compare(label: str, x: np.ndarray, rate: float) -> Iterator[str]:
         )
 
 
-def whitened(label: str, x: np.ndarray) -> Iterator[str]:
-    """Lines of the table of mining whitened rows, beside mining them as they are."""
+def beside(label: str, x: np.ndarray, score: str) -> Iterator[str]:
+    """Lines of the table of what a score costs, beside what it is compared with."""
+    first = float("nan")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
         np.save(path, x)
-        results = {name: measure(name, path) for name in WHITENED}
-    for name, result in results.items():
-        head = f"| {label}, {len(x):,} x {x.shape[1]} | {name} |"
-        if "failed" in result:
-            yield f"{head} {result['failed'][:60]} | | | |"
-            continue
-        own = results["one pair an image" if "image" in name else "pruned"]
-        ratio = result["seconds"] / own["seconds"] if "failed" not in own else float("nan")
-        yield (
-            f"{head} {result['seconds']:.2f} | {ratio:.2f}x | {result['peak']:,.0f} "
-            f"| {len(result['pairs']):,} |"
-        )
+        for place, (name, _) in enumerate(SCORES[score]):
+            result = measure(name, path)
+            head = f"| {label}, {len(x):,} x {x.shape[1]} | {name} |"
+            if "failed" in result:
+                yield f"{head} {result['failed'][:60]} | | | |"
+                continue
+            first = first if place else result["seconds"]
+            yield (
+                f"{head} {result['seconds']:.2f} | {result['seconds'] / first:.2f}x "
+                f"| {result['peak']:,.0f} | {len(result['pairs']):,} |"
+            )
 
 
 @command
@@ -178,13 +178,13 @@ def whitened(label: str, x: np.ndarray) -> Iterator[str]:
     default=(128, 256, 512),
     help="of made rows",
 )
-@click.option("--whitened", "whiten", is_flag=True, help="instead: what whitening first costs")
+@click.option("--score", type=click.Choice(list(SCORES)), help="instead: what this score costs")
 @click.option("--contender", hidden=True, nargs=3)
 def main(
     models: tuple[Path, ...],
     rows: tuple[int, ...],
     dims: tuple[int, ...],
-    whiten: bool,
+    score: str | None,
     contender: tuple,
 ) -> None:
     """Print a table of seconds, memory and pairs."""
@@ -195,8 +195,8 @@ def main(
         models = (Path("models/sampler"),)
     rate = product_rate()
     print(f"{cpu()}, {os.cpu_count()} cores, {rate / 1e9:.0f} GFLOP/s in float32; [{LO}, {HI}]\n")
-    if whiten:
-        print("| rows | what | seconds | of that without | peak MiB | pairs |")
+    if score:
+        print("| rows | what | seconds | of the first | peak MiB | pairs |")
         print("| --- | --- | ---: | ---: | ---: | ---: |")
     else:
         columns = "| seconds | against FAISS flat | of the product | peak MiB | pairs |"
@@ -212,7 +212,7 @@ def main(
         whole = make(max(rows))
         for count in rows:
             some = whole[:count]
-            for line in whitened(label, some) if whiten else compare(label, some, rate):
+            for line in beside(label, some, score) if score else compare(label, some, rate):
                 print(line, flush=True)
 
 
