@@ -23,7 +23,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from contenders import CONTENDERS, HI, LO, MOST
+from contenders import CONTENDERS, HI, LO, MOST, SCORES
 
 from stages.common.command import command
 
@@ -82,12 +82,12 @@ def measure(name: str, rows: Path) -> dict:
 
 def contend(name: str, rows: Path, out: Path) -> None:
     """The best of at most three runs."""
-    x = np.load(rows)
-    CONTENDERS[name](x[:256])  # what is loaded and compiled once is not what mining costs
+    x, run = np.load(rows), ({**CONTENDERS} | {n: f for of in SCORES.values() for n, f in of})[name]
+    run(x[:256])  # what is loaded and compiled once is not what mining costs
     spent: list[float] = []
     while len(spent) < 3 and sum(spent) < 20:
         began = time.perf_counter()
-        i, j = CONTENDERS[name](x)
+        i, j = run(x)
         spent.append(time.perf_counter() - began)
     np.savez(out, i=i.astype(np.int64), j=j.astype(np.int64))
     print(json.dumps({"seconds": min(spent), "peak": peak_mib()}))
@@ -148,6 +148,25 @@ def compare(label: str, x: np.ndarray, rate: float) -> Iterator[str]:
         )
 
 
+def beside(label: str, x: np.ndarray, score: str) -> Iterator[str]:
+    """Lines of the table of what a score costs, beside what it is compared with."""
+    first = float("nan")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        np.save(path, x)
+        for place, (name, _) in enumerate(SCORES[score]):
+            result = measure(name, path)
+            head = f"| {label}, {len(x):,} x {x.shape[1]} | {name} |"
+            if "failed" in result:
+                yield f"{head} {result['failed'][:60]} | | | |"
+                continue
+            first = first if place else result["seconds"]
+            yield (
+                f"{head} {result['seconds']:.2f} | {result['seconds'] / first:.2f}x "
+                f"| {result['peak']:,.0f} | {len(result['pairs']):,} |"
+            )
+
+
 @command
 @click.option("--model", "models", type=Path, multiple=True, help="default: models/sampler")
 @click.option("--rows", multiple=True, type=click.IntRange(2), default=(10_000, 30_000, 128_000))
@@ -159,9 +178,14 @@ def compare(label: str, x: np.ndarray, rate: float) -> Iterator[str]:
     default=(128, 256, 512),
     help="of made rows",
 )
+@click.option("--score", type=click.Choice(list(SCORES)), help="instead: what this score costs")
 @click.option("--contender", hidden=True, nargs=3)
 def main(
-    models: tuple[Path, ...], rows: tuple[int, ...], dims: tuple[int, ...], contender: tuple
+    models: tuple[Path, ...],
+    rows: tuple[int, ...],
+    dims: tuple[int, ...],
+    score: str | None,
+    contender: tuple,
 ) -> None:
     """Print a table of seconds, memory and pairs."""
     if contender:
@@ -171,8 +195,13 @@ def main(
         models = (Path("models/sampler"),)
     rate = product_rate()
     print(f"{cpu()}, {os.cpu_count()} cores, {rate / 1e9:.0f} GFLOP/s in float32; [{LO}, {HI}]\n")
-    print("| rows | contender | seconds | against FAISS flat | of the product | peak MiB | pairs |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
+    if score:
+        print("| rows | what | seconds | of the first | peak MiB | pairs |")
+        print("| --- | --- | ---: | ---: | ---: | ---: |")
+    else:
+        columns = "| seconds | against FAISS flat | of the product | peak MiB | pairs |"
+        print(f"| rows | contender {columns}")
+        print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
     sets: list[tuple[str, Callable[[int], np.ndarray]]] = [
         (f"{model.name} {layer}", partial(embedded, model, layer))
         for model in models
@@ -182,7 +211,8 @@ def main(
     for label, make in sets:
         whole = make(max(rows))
         for count in rows:
-            for line in compare(label, whole[:count], rate):
+            some = whole[:count]
+            for line in beside(label, some, score) if score else compare(label, some, rate):
                 print(line, flush=True)
 
 

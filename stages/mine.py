@@ -28,6 +28,7 @@ from stages.mining import Pairs
 from stages.mining.caps import cap_pairs
 from stages.mining.cosine import Cosine
 from stages.mining.files import read_embeddings, read_labels, read_pairs, write_pairs
+from stages.mining.graph import memory_needed
 from stages.mining.quality import describe
 from stages.mining.recall import measure_recall
 from stages.mining.top import highest
@@ -76,9 +77,10 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     with _scratch(outputs.pairs.parent / ".mine") as scratch:
         ids, x = read_embeddings(inputs.embeddings, memory, scratch)
         labels, train = read_labels(inputs.manifest, ids, inputs.embeddings)
+        check_walks(len(ids), sepp, memory)
         transform_rows(x, sepp.transform, sepp.shrinkage, ids, inputs.embeddings)
         if sepp.neighbours:
-            score: Cosine | Walk = Walk(x, sepp.neighbours)
+            score: Cosine | Walk = Walk(x, sepp.neighbours, memory)
         else:
             score = Cosine(x, params.seed, sepp.engine, memory, scratch)
         # Before the pairs, since it is most needed where there are none, or too many.
@@ -188,6 +190,18 @@ def check_count(
             f"sepp.{key}",
             f"{value}: about {expected:,.0f} pairs of {rows:,} images{where}, above {most:,}; "
             f"{remedy} (see {curve})",
+        )
+
+
+def check_walks(rows: int, sepp: SeppMining, memory: int) -> None:
+    """Raises ParamError if the graph that is walked over cannot be held in `memory` bytes."""
+    needed = memory_needed(rows, sepp.neighbours) if sepp.neighbours else 0
+    if needed > memory:
+        raise ParamError(
+            Path("params.yaml"),
+            "sepp.neighbours",
+            f"{sepp.neighbours}: walks over {rows:,} images take {2 * needed / 2**30:.2f} GiB, "
+            f"above sepp.memory {sepp.memory:g}: raise that, or lower sepp.neighbours or embed.k",
         )
 
 

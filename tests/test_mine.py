@@ -189,6 +189,15 @@ def test_a_walk_without_pairs_says_what_there_is(case):
         case.run(0.9999, 1.0, neighbours=3)
 
 
+def test_walks_that_do_not_fit_are_told_before_the_search(case, monkeypatch):
+    monkeypatch.setattr(mine, "memory_needed", lambda rows, k: rows * k * 2**20)
+    wanted = r"params.yaml: sepp.neighbours: 20: walks over 30 images take 1.17 GiB, above "
+    with pytest.raises(ParamError, match=wanted + r"sepp.memory 1: .* or embed.k$"):
+        case.run(0.0, 1.0, neighbours=20)
+    assert not case.outputs.curve.exists()
+    case.run(0.0, 1.0, neighbours=17)
+
+
 def test_recall_of_an_approximate_engine(case):
     assert case.run(engine="ivf")[1]["recall"]["rows"] == IMAGES / 2
     assert "recall" not in case.run(engine="pruned")[1]

@@ -19,13 +19,13 @@ EDGE = 1e-6
 
 
 class Bins:
-    """Counts of pairs per 0.01 of similarity, from `lowest` hundredths to 1.
+    """Counts of pairs per 0.01 of similarity, from `lowest` hundredths to `highest`.
 
     Memory is four bytes for each bin and row.
     """
 
-    def __init__(self, lowest: int, rows: int) -> None:
-        self.lowest, self.size = lowest, 100 - lowest
+    def __init__(self, lowest: int, rows: int, highest: int = 100) -> None:
+        self.lowest, self.size = lowest, highest - lowest
         self.total, self.known, self.equal = np.zeros((3, self.size))
         self.degrees = np.zeros((self.size, rows), np.float32)  # judged pairs of each image
 
@@ -37,10 +37,11 @@ class Bins:
         labels: np.ndarray,
         share: np.ndarray | float = 1.0,
     ) -> None:
-        """Pairs of rows i and j (M,), each of which counts `share`; those below `lowest` do not."""
-        bins = np.floor((similarity.astype(np.float64) + EDGE) * 100).astype(np.int64) - self.lowest
-        inside = bins >= 0
-        i, j, bins = i[inside], j[inside], np.minimum(bins[inside], self.size - 1)
+        """Pairs of rows i and j (M,), each of which counts `share`; those outside do not."""
+        bins = np.floor((similarity.astype(np.float64) + EDGE) * 100).astype(np.int64)
+        bins = np.minimum(bins, 99) - self.lowest  # a similarity of 1 is in the last
+        inside = (bins >= 0) & (bins < self.size)
+        i, j, bins = i[inside], j[inside], bins[inside]
         weight = np.broadcast_to(share, inside.shape)[inside]
         labelled = (labels[i] >= 0) & (labels[j] >= 0)
         right = labelled & (labels[i] == labels[j])

@@ -30,6 +30,18 @@ def similarity(x: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     return np.clip(values, -1, 1, out=values)
 
 
+def ordered(values: np.ndarray) -> np.ndarray:
+    """int64 in [0, 2**32) that sort as the float32 `values` do; -0.0 as 0.0."""
+    bits = (values + np.float32(0)).view(np.uint32).astype(np.int64)
+    return np.where(bits >> 31, 2**32 - 1 - bits, bits + 2**31)
+
+
+def unordered(keys: np.ndarray) -> np.ndarray:
+    """The float32 of what `ordered` gave."""
+    bits = np.where(keys >> 31, keys - 2**31, 2**32 - 1 - keys)
+    return bits.astype(np.uint32).view(np.float32)
+
+
 def error_bound(dim: int) -> float:
     """How far a float32 dot product of two unit rows can be from `similarity`, at most.
 

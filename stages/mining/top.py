@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from stages.mining.pairs import Pairs
+from stages.mining.rows import ordered
 
 Blocks = Callable[[], Iterator[Pairs]]  # all pairs, in blocks, as often as it is called
 HALF = 2**16
@@ -20,7 +21,7 @@ def highest(blocks: Blocks, count: int) -> Iterator[Pairs]:
     """
     cut, ties = _cut(blocks, count)
     for pairs in blocks():
-        key = _key(pairs.similarity)
+        key = ordered(pairs.similarity)
         equal = np.flatnonzero(key == cut)[:ties]
         ties -= len(equal)
         chosen = key > cut
@@ -34,7 +35,7 @@ def _cut(blocks: Blocks, count: int) -> tuple[int, int]:
     for digit in (HALF, 1):
         counts = np.zeros(HALF, np.int64)
         for pairs in blocks():
-            key = _key(pairs.similarity)
+            key = ordered(pairs.similarity)
             if digit == 1:
                 key = key[key // HALF == prefix]
             counts += np.bincount(key // digit % HALF, minlength=HALF)
@@ -44,9 +45,3 @@ def _cut(blocks: Blocks, count: int) -> tuple[int, int]:
         left = min(left - int(above[found]), int(counts[found]))
         prefix = prefix * HALF + found
     return prefix, left
-
-
-def _key(similarity: np.ndarray) -> np.ndarray:
-    """(M,) int64 in [0, 2**32) that sort as the float32 do."""
-    bits = (similarity + np.float32(0)).view(np.uint32).astype(np.int64)  # -0.0 as 0.0
-    return np.where(bits >> 31, 2**32 - 1 - bits, bits + 2**31)

@@ -183,6 +183,18 @@ def test_torch_is_left_as_it_was():
         torch.set_float32_matmul_precision(before[1])
 
 
+def test_unit_rows_among_others_keep_their_bits(monkeypatch):
+    monkeypatch.setattr("stages.common.unit.BLOCK", 10)  # a row at a time
+    x = np.random.default_rng(0).standard_normal((7, 9)).astype("f4")
+    expected = unit_rows(x)
+    x[::2] = expected[::2]
+    before = x.copy()
+    assert (unit_rows(x) == expected).all()
+    assert (x == before).all()
+    for dtype, order in (("f4", "F"), ("f8", "C")):
+        assert (unit_rows(x.astype(dtype, order=order)) == expected).all()
+
+
 def test_unit_rows_are_left_alone_and_the_input_never_changes():
     x = np.random.default_rng(2).standard_normal((20, 8)).astype(np.float32)
     before = x.copy()

@@ -1,9 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from stages.common.unit import unit_rows
-from stages.mining import join, walk
-from stages.mining.walk import Walk, nearest
+from stages.mining import graph, join, nearest
+from stages.mining.graph import memory_needed
+from stages.mining.walk import Walk
 
 
 def cloud(rows: int = 90, dim: int = 6) -> np.ndarray:
@@ -28,7 +31,7 @@ def brute(x: np.ndarray, k: int) -> np.ndarray:
 
 @pytest.mark.parametrize("k", [1, 5, 89])
 def test_as_with_dense_matrices(monkeypatch, k):
-    monkeypatch.setattr(walk, "BLOCK", 16)
+    monkeypatch.setattr(graph, "PAIRS", 5_000)
     x = cloud()
     expected = brute(x, k)
     found = join(Walk(x, k).blocks(0.0, 1.0))
@@ -48,13 +51,56 @@ def test_an_interval_is_inclusive_and_counted():
     assert score.expected(cut, 1.0) >= 50 > score.expected(cut + 0.001, 1.0)
 
 
-def test_nearest_is_exact_with_ties_by_number():
-    x = np.concatenate([cloud(40), cloud(40)])  # each row twice
-    near, value = nearest(x, 3)
-    assert (near[:, 0] == (np.arange(80) + 40) % 80).all()
-    np.testing.assert_allclose(value[:, 0], 1, atol=1e-6)
-    assert (value[:, 1] == value[:, 2]).all()
-    assert (near[:, 1] < near[:, 2]).all()
+def small_parts(monkeypatch) -> None:
+    for module, name, size in ((nearest, "FEW", 7), (graph, "ROWS", 11), (graph, "PAIRS", 40)):
+        monkeypatch.setattr(module, name, size)
+
+
+@pytest.mark.parametrize("k", [1, 4, 60])
+def test_the_parts_do_not_matter(monkeypatch, k):
+    x, labels = np.concatenate([cloud(), cloud(40)]), np.arange(130) % 3
+    one = Walk(x, k)
+    expected, curve = join(one.blocks(0.0, 1.0)), one.curve(labels)
+    small_parts(monkeypatch)
+    many = Walk(x, k, memory=0)
+    assert sum(1 for _ in many.blocks(0.0, 1.0)) > 10
+    for column, other in zip(expected, join(many.blocks(0.0, 1.0)), strict=True):
+        assert (column == other).all()
+    assert many.curve(labels) == curve  # a bin at a time
+    assert len(curve) == 100 or sum(row["pairs"] for row in curve) >= 4 * len(x)
+
+
+def test_of_an_interval_no_more_is_made_than_it_holds():
+    score = Walk(cloud(), 5)
+    every = join(score.blocks(0.0, 1.0))
+    middle = float(np.median(every.similarity))
+    some = join(pairs for _, pairs in score.graph.pairs(middle, 2**20))
+    for column, other in zip(every.take(every.similarity >= middle), some, strict=True):
+        assert (column == other).all()
+
+
+def test_a_row_that_all_are_near_to():
+    """A star: every pair has its middle as a common neighbour."""
+    x = np.eye(50, dtype="f4") + 0.2
+    x[0] = 1
+    score = Walk(unit_rows(x), 1)
+    assert (score.graph.reach == 50).sum() >= 49
+    found = join(score.blocks(0.0, 1.0))
+    assert len(found.anchor) == 50 * 49 / 2
+    assert score.expected(0.0, 1.0) == len(found.anchor)
+
+
+def test_memory_is_kept_to():
+    """Of what NumPy allocates; 12 MiB are blocks of the least size."""
+    x, k = cloud(20_000, 16), 10
+    memory = memory_needed(len(x), k)
+    tracemalloc.start()
+    score = Walk(x, k, memory)
+    score.curve(np.zeros(len(x), int))
+    assert sum(len(pairs.anchor) for pairs in score.blocks(0.1, 1.0)) > 10**5
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < memory + 12 * 2**20
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
