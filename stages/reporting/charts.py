@@ -214,6 +214,35 @@ def neighbour_chart(curves: Sequence[Curve]) -> str:
     return _svg("neighbours", draw, 2.2 + 0.25 * -(-len(labels) // 2), label)
 
 
+class ScoreLine(NamedTuple):
+    label: str
+    colour: str  # one of COLOURS
+    points: dict[float, float]  # accuracy by pairs per image
+
+
+def score_lines_chart(lines: Sequence[ScoreLine]) -> str:
+    """Accuracy of the pairs by how many are taken, a line for each score."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for label, colour, points in lines:
+            axes.plot(
+                list(points), [100 * share for share in points.values()], color=COLOURS[colour],
+                linestyle=DASHES.get(colour, "-"), linewidth=1.5, marker="o", markersize=4,
+                label=label,
+            )  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted({x for line in lines for x in line.points}))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_title("Accuracy: pairs whose labels agree, %")
+        axes.set_xlabel("pairs per image, the most similar ones (logarithmic)")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left")
+
+    label = f"Accuracy by pairs per image: {'; '.join(line.label for line in lines)}"
+    return _svg("score-lines", draw, 2.3 + 0.2 * len(lines), label)
+
+
 def _svg(name: str, draw: Callable[[Figure], None], height: float, label: str) -> str:
     """What `draw` draws as an `<svg>` element for HTML, the same bytes every time."""
     with matplotlib.rc_context():
