@@ -345,8 +345,11 @@ def test_scores_are_on_the_page_once_they_were_compared(folder):
     _, text = run()
     page = Page(text)
     assert "Scores: which finds the best pairs" in page.text
-    assert "1. backbone, 2 views, walksthese pairs’60.0" in page.text
-    assert "2. projection, cosinethe paper’s50.0" in page.text
+    assert (
+        "1.\N{NO-BREAK SPACE}backbone, 2 views, walksthese pairs’; similarity ≥ 0.25060.0"
+        in page.text
+    )
+    assert "2.\N{NO-BREAK SPACE}projection, cosinethe paper’s; similarity ≥ 0.25050.0" in page.text
     assert "projection, cosine (the paper’s)" in page.text  # in the chart
     assert text.count("<svg") == 5
     assert "of another sampler" not in page.text

@@ -19,6 +19,7 @@ from stages.reporting.inputs import Rows, Runs
 
 FEW = 20  # judged pairs, below which an accuracy is drawn as a hollow point
 WIDTH = 5.4  # inches; narrow, so that the text is still legible on a phone
+LARGE = 12.5  # points, where names in the legend are what a chart is about
 TOKENS = ("ink", "line", "panel", "chosen", "pairs")
 ARMS = ("vanilla", "sepp", "duplicate", "random", "oracle", "sampler")
 COLOURS = {name: f"#0101{number:02x}" for number, name in enumerate(TOKENS + ARMS)}
@@ -235,12 +236,13 @@ def score_lines_chart(lines: Sequence[ScoreLine]) -> str:
         axes.set_xticks(sorted({x for line in lines for x in line.points}))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_title("Accuracy: pairs whose labels agree, %")
-        axes.set_xlabel("pairs per image, the most similar ones (logarithmic)")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left")
+        axes.tick_params(labelsize=LARGE)
+        axes.set_title("Accuracy: pairs whose labels agree, %", fontsize=LARGE)
+        axes.set_xlabel("pairs per image (logarithmic)", fontsize=LARGE)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", fontsize=LARGE)
 
     label = f"Accuracy by pairs per image: {'; '.join(line.label for line in lines)}"
-    return _svg("score-lines", draw, 2.3 + 0.2 * len(lines), label)
+    return _svg("score-lines", draw, 3.0 + 0.25 * len(lines), label)
 
 
 def _svg(name: str, draw: Callable[[Figure], None], height: float, label: str) -> str:
