@@ -33,8 +33,9 @@ def compare_scores(found: Comparison | None, pairs: dict) -> ScoreSection | None
         return None
     own = current(pairs, found.about)
     encoders = {about.get("encoder") for about in (found.about, pairs)}
-    shown = found.among_best(own, BEST)
+    shown = found.among_best(own, BEST if found.judged else 0)
     every = found.among_best(own, len(found.table))
+    shown = shown or every  # neither the paper's is there, nor these pairs'
     return ScoreSection(
         rows=[_row(rank, score, own, found) for rank, score in shown],
         every=[_row(rank, score, own, found) for rank, score in every],
