@@ -94,7 +94,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
             blocks.clear()
 
         size = settings.embed.batch_size
-        views = RandomEmbeddings(settings.views, settings.embed.views, settings.seed)
+        views = RandomEmbeddings(settings.views, (settings.embed.views,), settings.seed)
         for batch, features in encode(encoder, store, ids, layer, size, "embed", views):
             blocks.append((batch, unit_rows(features, batch, inputs.encoder)))
             if sum(len(b) for b, _ in blocks) >= ROW_GROUP:

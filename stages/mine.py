@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
-from filelock import FileLock, Timeout
 
 from stages.common import artifacts
 from stages.common.command import Again, again_options, command, params_option
@@ -27,18 +24,22 @@ from stages.common.params import MiningChanges, Seed, SeppMining, StageParams
 from stages.mining import Pairs
 from stages.mining.caps import cap_pairs
 from stages.mining.cosine import Cosine
-from stages.mining.files import read_embeddings, read_labels, read_pairs, write_pairs
+from stages.mining.files import (
+    embeddings_origin,
+    read_embeddings,
+    read_labels,
+    read_pairs,
+    write_pairs,
+)
 from stages.mining.graph import memory_needed
 from stages.mining.quality import describe
 from stages.mining.recall import measure_recall
-from stages.mining.top import highest
+from stages.mining.scratch import scratch_folder
+from stages.mining.search import MOST, find, similarity_of
 from stages.mining.transform import transform_rows
 from stages.mining.walk import Walk
 
 logger = logging.getLogger(__name__)
-MOST = 10**9  # pairs; in a file they take about 10 bytes each, and a training reads them all
-SPARE = 1.1  # times as many pairs as are wanted are aimed at, since counts are estimates
-LOWER = 0.01  # of similarity, if they were too few all the same
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,22 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     EmbeddingError for unfit inputs."""
     sepp = params.sepp
     memory = int(sepp.memory * 2**30) // 2  # of the rows, and of all else
-    with _scratch(outputs.pairs.parent / ".mine") as scratch:
+    with scratch_folder(outputs.pairs.parent / ".mine") as scratch:
         ids, x = read_embeddings(inputs.embeddings, memory, scratch)
         labels, train = read_labels(inputs.manifest, ids, inputs.embeddings)
         check_walks(len(ids), sepp, memory)
         transform_rows(x, sepp.transform, sepp.shrinkage, ids, inputs.embeddings)
-        if sepp.neighbours:
-            score: Cosine | Walk = Walk(x, sepp.neighbours, memory)
-        else:
-            score = Cosine(x, params.seed, sepp.engine, memory, scratch)
+        score = similarity_of(x, sepp, params.seed, memory, scratch)
         # Before the pairs, since it is most needed where there are none, or too many.
         artifacts.write_csv(outputs.curve, score.curve(labels))
         check_count(score, len(ids), sepp, memory, outputs.curve)
         found = scratch / "pairs.parquet"
-        low = find(score, ids, sepp, found)
+        origin = {
+            **embeddings_origin(inputs.embeddings),
+            "transform": sepp.transform,
+            "neighbours": sepp.neighbours,
+        }
+        low = find(score, ids, sepp, found, origin)
         if low is None:
             logger.info("no pair: looking for the nearest")
             advice = score.advice(sepp.min, sepp.max)
@@ -95,7 +98,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         recall = None
         if sepp.engine == "ivf" and not sepp.neighbours:
             recall = measure_recall(x, read_pairs(found, ids), low, sepp.max, params.seed)
-        about = {"min": low, "max": sepp.max, "pairs_per_image": sepp.pairs_per_image}
+        about = {"min": low, "max": sepp.max, "pairs_per_image": sepp.pairs_per_image, **origin}
         if (sepp.pairs_per_image, sepp.max_per_anchor, sepp.max_pairs) == (None, None, None):
             os.replace(found, outputs.pairs)  # as it is: it may be many gigabytes
         else:
@@ -109,34 +112,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     say(metrics, about, train)
 
 
-def find(score: Cosine | Walk, ids: np.ndarray, sepp: SeppMining, path: Path) -> float | None:
-    """Write all pairs in the interval, or the `pairs_per_image` * K highest below its upper end, to
-    `path`; the lowest similarity that pairs may have, or None if there is no pair."""
-    if sepp.pairs_per_image is None:
-        about = {"min": sepp.min, "max": sepp.max, "pairs_per_image": None}
-        return sepp.min if write_pairs(path, score.blocks(sepp.min, sepp.max), ids, about) else None
-    count = max(1, round(sepp.pairs_per_image * len(ids)))
-    low, found = score.threshold(SPARE * count, sepp.max), 0
-    while True:
-        low = min(low, sepp.max)
-        check_alike(score, low, sepp)
-        found = write_pairs(path, score.blocks(low, sepp.max), ids, {})
-        if found >= count or low <= score.lowest:
-            break
-        low = max(score.lowest, low - LOWER)  # the estimate was too high
-    if found < count:
-        logger.warning(
-            "sepp.pairs_per_image %g: there are only %s pairs", sepp.pairs_per_image, f"{found:,}"
-        )
-    if not found:
-        return None
-    wider = path.with_name("wider.parquet")
-    os.replace(path, wider)
-    write_pairs(path, highest(lambda: read_pairs(wider, ids), count), ids, {})
-    return float(min(pairs.similarity.min() for pairs in read_pairs(path, ids)))
-
-
-def say(metrics: dict, interval: dict[str, float | None], train: int) -> None:
+def say(metrics: dict, interval: dict[str, object], train: int) -> None:
     """Log what was found, and warn of pairs that are wrong or many; `train` is the number of
     training images."""
     count, accuracy, chance = (metrics[key] for key in ("count", "accuracy", "chance"))
@@ -157,18 +133,6 @@ def say(metrics: dict, interval: dict[str, float | None], train: int) -> None:
             "vanilla's steps, and with pretrain.match_steps: true each image is seen beside itself "
             "%.3g times less often; %s, or cap the pairs with sepp.max_per_anchor",
             *(count / train, 1 + count / train, 1 + count / train, stricter),
-        )
-
-
-def check_alike(score: Cosine | Walk, low: float, sepp: SeppMining) -> None:
-    """Raises ParamError if far more pairs than are wanted are as similar as the last of them."""
-    expected = score.expected(low, sepp.max)
-    if expected > MOST:
-        raise ParamError(
-            Path("params.yaml"),
-            "sepp.pairs_per_image",
-            f"{sepp.pairs_per_image}: about {expected:,.0f} pairs are so alike, above {MOST:,}: "
-            "lower sepp.max, or train the sampler longer",
         )
 
 
@@ -203,24 +167,6 @@ def check_walks(rows: int, sepp: SeppMining, memory: int) -> None:
             f"{sepp.neighbours}: walks over {rows:,} images take {2 * needed / 2**30:.2f} GiB, "
             f"above sepp.memory {sepp.memory:g}: raise that, or lower sepp.neighbours or embed.k",
         )
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """`folder`, empty; it is gone afterwards, whatever happened, or else with the next run."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = Path(f"{folder}.lock")
-    try:
-        with FileLock(lock, timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)  # a file still mapped may resist on NFS
-                lock.unlink(missing_ok=True)  # while it is held: FileLock sees that it is gone
-    except Timeout:
-        raise SeppError(f"{folder}: another mine runs here: wait for its end") from None
 
 
 def _chosen(blocks: Iterator[Pairs], kept: np.ndarray) -> Iterator[Pairs]:

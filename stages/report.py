@@ -18,6 +18,7 @@ from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.params import Arm, Named, Round, Seed, StageParams
+from stages.common.scores import read_scores
 from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import (
@@ -31,6 +32,7 @@ from stages.reporting.inputs import (
 )
 from stages.reporting.page import Findings, render
 from stages.reporting.picture import draw
+from stages.reporting.scores import compare_scores
 from stages.reporting.summary import summarise
 
 CURVE = ("similarity", "pairs", "accuracy", "accuracy_low", "accuracy_high", "judged")
@@ -48,6 +50,8 @@ class Inputs:
     evaluations: Path = Path("reports/metrics/linear_eval")  # <arm>-<seed>.json
     histories: Path = Path("reports/plots/pretrain")  # <arm>-<seed>.csv
     sampler_history: Path = Path("reports/plots/sampler.csv")
+    scores: Path = Path("reports/scores.csv")  # its header alone until `sepp scores` ran
+    scores_about: Path = Path("reports/metrics/scores.json")
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         sampler=read_rows(inputs.sampler_history, "sampler", ("epoch", "loss")),
         histories=read_histories(inputs.histories, arms, params.seeds),
         gallery=make_gallery(pairs, store),
+        scores=compare_scores(read_scores(inputs.scores, inputs.scores_about), about),
     )
     page = render(findings)
     picture = draw(findings.gallery, store, findings.summary)

@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stages import cli
+from stages.commands import doctor
+from stages.commands.preset import PRESETS as FILES
 from stages.common import env
 from stages.common.params import BUNDLED, load_all, plugins
 from stages.reporting.summary import summarise
@@ -47,7 +49,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
     for name in (*env.VARIABLES, "DVC_ROOT", "GIT_DIR", "GIT_WORK_TREE"):
         monkeypatch.delenv(name, raising=False)
     git("init", "-b", "main")
-    (tmp_path / "params.yaml").write_text((cli.PRESETS / "digits.yaml").read_text())
+    (tmp_path / "params.yaml").write_text((FILES / "digits.yaml").read_text())
     git("add", ".")
     git("commit", "-m", "Start")
     return tmp_path
@@ -69,9 +71,10 @@ def test_help_is_quick_and_whole():
     first = [words[0] for words in lines if words]
     order = [first.index(name) for name in cli.STAGES]
     assert order == sorted(order)
-    assert {"preset", "summary", "doctor", "clean-state", *env.VARIABLES} <= set(first)
+    assert {"preset", "summary", "doctor", "clean-state", "scores"} == set(cli.COMMANDS)
+    assert {*cli.COMMANDS, *env.VARIABLES} <= set(first)
     for words in lines:  # none without its explanation
-        if words and words[0] in (*cli.STAGES, *env.VARIABLES):
+        if words and words[0] in (*cli.STAGES, *cli.COMMANDS, *env.VARIABLES):
             assert len(words) > 2
 
 
@@ -84,6 +87,13 @@ def test_every_stage_has_its_help(stage):
     assert ("--arm" in result.output) == (stage in ("combine", "pretrain", "linear_eval"))
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_its_help(name):
+    result = sepp(name, "--help")
+    assert result.exit_code == 0
+    assert f" {name} [OPTIONS]" in result.output
+
+
 def test_the_stages_are_those_of_the_pipeline():
     assert set(sepp("--help").output.split()) >= set(cli.STAGES)
     assert sepp("sample").exit_code == 2  # click's, for a word that is no command
@@ -94,7 +104,7 @@ def test_preset(checkout, name):
     result = sepp("preset", name)
     assert result.exit_code == 0
     assert f"params.yaml is now the {name} preset; run `dvc repro`" in result.output
-    assert Path("params.yaml").read_text() == (cli.PRESETS / f"{name}.yaml").read_text()
+    assert Path("params.yaml").read_text() == (FILES / f"{name}.yaml").read_text()
     written = {str(p.relative_to(checkout)) for p in checkout.rglob("*.*") if p.is_file()}
     expected = {"params.yaml", "data/checkpoint.json"}
     expected |= {"data/source.json"} if name in BUNDLED else set()
@@ -108,7 +118,7 @@ def test_a_preset_replaces_what_a_preset_wrote(checkout):
 
 
 def test_all_presets_are_offered():
-    assert sorted(f.stem for f in cli.PRESETS.glob("*.yaml")) == PRESETS
+    assert sorted(f.stem for f in FILES.glob("*.yaml")) == PRESETS
     assert sepp("preset", "mnist").exit_code == 2
 
 
@@ -116,7 +126,7 @@ def test_all_presets_are_offered():
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_on_another_data_set(checkout, name, data):
     assert sepp("preset", name, "--data", data).exit_code == 0
-    written, original = load_all(Path("params.yaml")), load_all(cli.PRESETS / f"{name}.yaml")
+    written, original = load_all(Path("params.yaml")), load_all(FILES / f"{name}.yaml")
     assert written.data.name == data
     assert written.data.watch == ([] if data in BUNDLED else [data])
     other = {"data": {**original.data.model_dump(), "name": data, "watch": written.data.watch}}
@@ -155,7 +165,7 @@ def installed(monkeypatch, *names: str) -> None:
             raise metadata.PackageNotFoundError(name)
         return "1"
 
-    monkeypatch.setattr(cli.metadata, "version", version)
+    monkeypatch.setattr(doctor.metadata, "version", version)
 
 
 def test_doctor_finds_nothing(checkout, monkeypatch):
@@ -174,14 +184,14 @@ def test_doctor_finds_two_faiss_wheels(checkout, monkeypatch):
 
 def test_doctor_finds_no_faiss(checkout, monkeypatch):
     installed(monkeypatch)
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     assert "problem: faiss is not installed: pip install -e ." in sepp("doctor").output
 
 
 def test_doctor_takes_a_faiss_that_pip_did_not_install(checkout, monkeypatch):
     """As conda's."""
     installed(monkeypatch)
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object())
     assert sepp("doctor").exit_code == 0
 
 

@@ -20,7 +20,7 @@ from stages.common import artifacts
 from stages.common.errors import ArtifactError, EmbeddingError, ParamError, SeppError
 from stages.common.params import SeppMining
 from stages.common.unit import unit_rows
-from stages.mining import Pairs, cosine, files, find_pairs, pair_blocks
+from stages.mining import Pairs, cosine, files, find_pairs, pair_blocks, search
 from stages.report import CURVE
 
 IMAGES, DIM = 60, 8
@@ -28,6 +28,7 @@ MINING = {  # what the paper does
     "transform": "none", "shrinkage": 0.0, "neighbours": 0, "pairs_per_image": None,
     "engine": "auto", "memory": 1.0, "max_per_anchor": None, "max_pairs": None,
 }  # fmt: skip
+SCORE = {"transform": "none", "neighbours": 0, "layer": "projection", "views": 0, "encoder": "5e"}
 
 
 def write_manifest(path: Path, labels: np.ndarray) -> None:
@@ -46,7 +47,8 @@ def write_manifest(path: Path, labels: np.ndarray) -> None:
 
 def write_embeddings(path: Path, ids: np.ndarray, x: np.ndarray, group: int = 10**6) -> None:
     schema = artifacts.embeddings_schema(x.shape[1])
-    with artifacts.parquet_writer(path, schema, {"d": x.shape[1]}) as writer:
+    about = {"d": x.shape[1], "layer": "projection", "views": 0, "encoder": "5e"}
+    with artifacts.parquet_writer(path, schema, about) as writer:
         for start in range(0, len(ids), group):
             rows = pa.FixedSizeListArray.from_arrays(
                 pa.array(x[start : start + group].ravel()), x.shape[1]
@@ -104,7 +106,7 @@ def test_end_to_end(case):
     np.testing.assert_array_equal(table["anchor"], case.ids[expected.anchor])
     np.testing.assert_array_equal(table["positive"], case.ids[expected.positive])
     np.testing.assert_array_equal(table["similarity"], expected.similarity)
-    about = {"min": 0.9, "max": 0.999, "pairs_per_image": None}
+    about = {"min": 0.9, "max": 0.999, "pairs_per_image": None, **SCORE}
     assert artifacts.metadata(table) == about
     anchor, positive = case.labels[table["anchor"]], case.labels[table["positive"]]
     assert metrics["count"] == len(table) > 10
@@ -148,12 +150,12 @@ def test_so_many_pairs_per_image_are_the_most_similar_below_max(case):
         cut = every.similarity[kept].min()
         assert metrics["similarity_min"] == pytest.approx(cut, abs=1e-6)
         about = {"min": pytest.approx(cut, abs=1e-6), "max": 0.999, "pairs_per_image": per_image}
-        assert artifacts.metadata(table) == about
+        assert artifacts.metadata(table) == {**about, **SCORE}
 
 
 def test_far_too_many_pairs_as_alike_as_the_last_are_told_before_they_are_found(case, monkeypatch):
     """Of a collapsed sampler, say."""
-    monkeypatch.setattr(mine, "MOST", 100)
+    monkeypatch.setattr(search, "MOST", 100)
     case.x[:] = unit_rows(1 + case.x / 1e4)
     case.write()
     message = (

@@ -12,9 +12,11 @@ from tests.conftest import REPOSITORY
 HEAVY = ("torch", "lightning", "torchvision", "kornia", "lightly")
 
 
-@pytest.mark.parametrize(
-    "module", ["source", "prepare", "checkpoint", "mine", "combine", "report", "cli"]
-)
+STAGES = ("source", "prepare", "checkpoint", "mine", "combine", "report", "cli")
+COMMANDS = ("preset", "summary", "doctor", "clean_state")  # scores runs the encoder
+
+
+@pytest.mark.parametrize("module", [*STAGES, *(f"commands.{c}" for c in COMMANDS), "mining.scores"])
 def test_importing_it_loads_no_torch(module):
     code = f"import sys, stages.{module}; print(*(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run(

@@ -41,7 +41,8 @@ class Checkout:
         listed = self.run("git", "ls-files", "-co", "--exclude-standard", cwd=REPOSITORY)
         for name in listed.split("\n"):
             source = REPOSITORY / name
-            if name and source.is_file() and not name.startswith(("reports/", "dvc.lock")):
+            result = name.startswith(("reports/", "dvc.lock")) and "scores" not in name
+            if name and source.is_file() and not result:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(source.read_bytes())

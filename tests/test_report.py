@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from stages import report
-from stages.common import artifacts
+from stages.common import artifacts, scores
 from stages.common.errors import ArtifactError
 from stages.common.params import Named
 from tests.conftest import REPOSITORY, write_data
@@ -357,3 +357,60 @@ def test_it_never_loads_torch(folder):
     )
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": ""}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def write_scores(accuracy: float | None = 0.5, encoder: str = "5e") -> None:
+    """Two scores, the paper's and a better one, of a sampler."""
+    names = [*scores.COLUMNS[5:]]
+    table = {
+        score: {n: {**dict.fromkeys(names, 0.25), **certain(accuracy, better)} for n in (0.5, 1.0)}
+        for score, better in ((scores.PAPER, 0), (scores.Score("backbone", "none", 2, "walks"), 1))
+    }
+    about = {"encoder": encoder, "k": 48, "neighbours": 10, "own_views": {"backbone": 0.75}}
+    scores.write_scores(scores.Comparison(table, about))
+
+
+def certain(accuracy: float | None, better: int) -> dict:
+    value = None if accuracy is None else accuracy + better / 10
+    return {"accuracy": value, "accuracy_low": value, "accuracy_high": value}
+
+
+def mined_with(**about: object) -> None:
+    table = artifacts.read_parquet(report.Inputs.pairs, artifacts.PAIRS, "mine")
+    about = {**artifacts.metadata(table), **about}
+    artifacts.write_parquet(report.Inputs.pairs, table, artifacts.PAIRS, about)
+
+
+def test_scores_are_on_the_page_once_they_were_compared(folder):
+    assert 'id="scores"' not in run()[1]
+    report.Inputs.scores.write_text((REPOSITORY / "reports/scores.csv").read_text().split()[0])
+    report.Inputs.scores_about.write_text("{}\n")
+    assert 'id="scores"' not in run()[1]
+    write_scores()
+    mined_with(encoder="5e", layer="backbone", transform="none", views=2, neighbours=10)
+    _, text = run()
+    page = Page(text)
+    assert "Scores: which finds the best pairs" in page.text
+    assert (
+        "1.\N{NO-BREAK SPACE}backbone, 2 views, walksthese pairs’; similarity ≥ 0.25060.0"
+        in page.text
+    )
+    assert "2.\N{NO-BREAK SPACE}projection, cosinethe paper’s; similarity ≥ 0.25050.0" in page.text
+    assert "projection, cosine (the paper’s)" in page.text  # in the chart
+    assert text.count("<svg") == 5
+    assert "of another sampler" not in page.text
+
+
+def test_scores_of_another_sampler_are_marked(folder):
+    write_scores(encoder="0f")
+    mined_with(encoder="5e", layer="backbone", transform="none", views=2, neighbours=10)
+    assert "of another sampler than the pairs on this page" in Page(run()[1]).text
+
+
+def test_scores_without_labels_are_no_accuracies(folder):
+    write_scores(accuracy=None)
+    _, text = run()
+    page = Page(text)
+    assert "nothing here tells which pairs are right" in page.text
+    assert "mean cosine of 0.750 (backbone)" in page.text
+    assert text.count("<svg") == 4

@@ -49,6 +49,12 @@ def read_embeddings(path: Path, memory: int, scratch: Path) -> tuple[np.ndarray,
     return ids, x
 
 
+def embeddings_origin(path: Path) -> dict[str, object]:
+    """What embeddings are of: the encoder's digest, the layer, how many views; as far as known."""
+    about = artifacts.metadata(artifacts.open_parquet(path, None, "embed").schema_arrow)
+    return {key: about[key] for key in ("encoder", "layer", "views") if key in about}
+
+
 def _empty(rows: int, dim: int, memory: int, scratch: Path) -> np.ndarray:
     """(rows, dim) float32, a file of `scratch` if they take more than `memory` bytes."""
     if 4 * rows * dim <= memory:

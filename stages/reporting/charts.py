@@ -19,6 +19,7 @@ from stages.reporting.inputs import Rows, Runs
 
 FEW = 20  # judged pairs, below which an accuracy is drawn as a hollow point
 WIDTH = 5.4  # inches; narrow, so that the text is still legible on a phone
+LARGE = 12.5  # points, where names in the legend are what a chart is about
 TOKENS = ("ink", "line", "panel", "chosen", "pairs")
 ARMS = ("vanilla", "sepp", "duplicate", "random", "oracle", "sampler", "round")
 COLOURS = {name: f"#0101{number:02x}" for number, name in enumerate(TOKENS + ARMS)}
@@ -54,7 +55,7 @@ def colour_of(arm: str) -> str:
 
 
 def dash_of(arm: str) -> object:
-    """An arm's own line; rounds have shorter dashes the later they are, by the number they end in."""
+    """An arm's own line; rounds have shorter dashes the later they are, by their number."""
     if arm in COLOURS:
         return DASHES.get(arm, "-")
     number = re.search(r"\d+$", arm)
@@ -227,6 +228,36 @@ def neighbour_chart(curves: Sequence[Curve]) -> str:
 
     label = f"Share of neighbours with the anchor's label, by epoch: {', '.join(labels)}"
     return _svg("neighbours", draw, 2.2 + 0.25 * -(-len(labels) // 2), label)
+
+
+class ScoreLine(NamedTuple):
+    label: str
+    colour: str  # one of COLOURS
+    points: dict[float, float]  # accuracy by pairs per image
+
+
+def score_lines_chart(lines: Sequence[ScoreLine]) -> str:
+    """Accuracy of the pairs by how many are taken, a line for each score."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for label, colour, points in lines:
+            axes.plot(
+                list(points), [100 * share for share in points.values()], color=COLOURS[colour],
+                linestyle=DASHES.get(colour, "-"), linewidth=1.5, marker="o", markersize=4,
+                label=label,
+            )  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted({x for line in lines for x in line.points}))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.tick_params(labelsize=LARGE)
+        axes.set_title("Accuracy: pairs whose labels agree, %", fontsize=LARGE)
+        axes.set_xlabel("pairs per image (logarithmic)", fontsize=LARGE)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", fontsize=LARGE)
+
+    label = f"Accuracy by pairs per image: {'; '.join(line.label for line in lines)}"
+    return _svg("score-lines", draw, 3.0 + 0.25 * len(lines), label)
 
 
 def _svg(name: str, draw: Callable[[Figure], None], height: float, label: str) -> str:

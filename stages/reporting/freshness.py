@@ -10,6 +10,8 @@ from pathlib import Path
 
 from stages.common.param_file import read_yaml
 
+# The page shows these, but no result is made from them.
+BESIDE = ("reports/scores.csv", "reports/metrics/scores.json")
 LISTED = 3  # changes that are named; of the rest, how many
 
 
@@ -43,5 +45,5 @@ def _changes(stage: str, entries: list) -> Iterator[str]:
             for file, change in files.items() if isinstance(files, dict) else ():
                 if isinstance(change, dict):  # of a params file: its keys
                     yield from change
-                elif change in ("modified", "new"):
+                elif change in ("modified", "new") and file not in BESIDE:
                     yield file

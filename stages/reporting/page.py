@@ -11,6 +11,7 @@ from markupsafe import Markup
 from stages.reporting import charts, words
 from stages.reporting.gallery import Card
 from stages.reporting.inputs import Rows, Runs
+from stages.reporting.scores import ScoreSection
 
 EXTRA_ROWS = {  # what an arm trains on beside every image
     "vanilla": "nothing more: the baseline",
@@ -37,6 +38,7 @@ class Findings:
     sampler: Rows  # empty if the sampler was not trained here
     histories: dict[str, list[Rows]]
     gallery: list[Card]
+    scores: ScoreSection | None = None
 
 
 def render(findings: Findings) -> str:
@@ -93,6 +95,8 @@ def _charts(findings: Findings, evaluated: list[dict]) -> dict[str, Markup]:
         drawn["sampler"] = charts.training_chart("sampler", {"sampler": [findings.sampler]})
     if curves := _neighbours(findings):
         drawn["neighbours"] = charts.neighbour_chart(curves)
+    if findings.scores and findings.scores.lines:
+        drawn["score_lines"] = charts.score_lines_chart(findings.scores.lines)
     if len(evaluated) > len(findings.runs):  # some arm has several seeds
         drawn["scores"] = charts.score_chart(findings.runs)
     return {name: Markup(svg) for name, svg in drawn.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,11 +66,13 @@ class RandomEmbeddings(NamedTuple):
     """Random views whose embeddings are averaged with the un-augmented image's."""
 
     augmentation: Views
-    count: int = 0
+    counts: tuple[int, ...] = (0,)  # of views, each the first ones of the same series
     seed: int = 0  # of the views, together with the place of their batch
 
 
-@torch.no_grad()
+Features = dict[tuple[str, int], Tensor]  # (B, D) by layer and number of views
+
+
 def encode(
     encoder: Encoder,
     store: ImageStore,
@@ -79,10 +82,27 @@ def encode(
     label: str,
     views: RandomEmbeddings | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (ids (B,), float32 features (B, D)) for the images `ids`, in their order.
+    """Yield (ids (B,), float32 features (B, D)) for the images `ids`, in their order: those of one
+    layer and, with `views`, of its one count. See `encode_each`."""
+    for batch, features in encode_each(encoder, store, ids, (layer,), batch_size, label, views):
+        yield batch, *features.values()
 
-    With `views`, features are means of unit vectors: of the image's, and of each random view's,
-    which are made of the same (3, S, S) pixels.
+
+@torch.no_grad()
+def encode_each(
+    encoder: Encoder,
+    store: ImageStore,
+    ids: np.ndarray,
+    layers: Sequence[str],
+    batch_size: int,
+    label: str,
+    views: RandomEmbeddings | None = None,
+) -> Iterator[tuple[np.ndarray, dict[tuple[str, int], np.ndarray]]]:
+    """Yield (ids (B,), float32 features (B, D) by layer and count of views), in the order of `ids`.
+
+    With a count of views above 0, features are means of unit vectors: of the image's, and of each
+    random view's, which are made of the same (3, S, S) pixels. One pass gives all layers and
+    counts, the bits of each as if it had been asked for alone.
     """
     target = device()
     encoder = encoder.to(target).eval()
@@ -90,22 +110,42 @@ def encode(
     normalize = Normalize(config.mean, config.std).to(target)
     workers = 0 if store.packed is not None else env.workers()
     loader = DataLoader(PlainImages(store, ids, config.image_size), batch_size, num_workers=workers)
-    draw = views and views.count and RandomViews(_sized(views.augmentation, config)).to(target)
+    counts = views.counts if views else (0,)
+    draw = RandomViews(_sized(views.augmentation, config)).to(target) if any(counts) else None
     start = 0
     with Progress(label, len(ids), "images") as progress:
         for images in loader:
             # On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
             with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
                 images = images.to(target)
-                features = encoder(normalize(images.float() / 255), layer)
                 if draw:
                     torch.manual_seed(step_seed(views.seed, start))
-                    seen = [encoder(draw(images), layer) for _ in range(views.count)]
-                    units = [torch.nn.functional.normalize(x) for x in (features, *seen)]
-                    features = torch.stack(units).mean(0)
-            yield ids[start : start + len(images)], features.float().cpu().numpy()
+                seen = (draw(images) for _ in range(max(counts)))
+                inputs = itertools.chain([normalize(images.float() / 255)], seen)
+                features = _means((_features(encoder, x, layers) for x in inputs), counts)
+            batch = ids[start : start + len(images)]
+            yield batch, {key: x.float().cpu().numpy() for key, x in features.items()}
             start += len(images)
             progress.advance(len(images))
+
+
+def _features(encoder: Encoder, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """(B, D) of each layer."""
+    backbone = encoder(images)
+    return {x: encoder.projection(backbone) if x == "projection" else backbone for x in layers}
+
+
+def _means(views: Iterator[dict[str, Tensor]], counts: Sequence[int]) -> Features:
+    """Means over the image, which comes first, and so many of its views; of no view, as it is."""
+    found: Features = {}
+    sums: dict[str, Tensor] = {}
+    for count, features in enumerate(views):
+        for layer, x in features.items():
+            unit = torch.nn.functional.normalize(x)
+            sums[layer] = sums[layer] + unit if count else unit
+            if count in counts:
+                found[layer, count] = sums[layer] / (count + 1) if count else x
+    return found
 
 
 def _sized(augmentation: Views, config: EncoderConfig) -> Views:

@@ -1,0 +1,39 @@
+"""Remove the states of all unfinished trainings; they will start from their first epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from filelock import FileLock, Timeout
+
+from stages.common import artifacts, env
+from stages.common.command import command
+
+
+@command
+def main() -> None:
+    """Remove the states of all unfinished trainings; they will start from their first epoch.
+
+    Those of trainings that run at the moment stay.
+    """
+    states = unfinished()
+    for folder in states:
+        artifacts.remove(folder)
+    click.echo(f"removed {len(states)} unfinished training(s) from {env.state_dir()}")
+
+
+def unfinished() -> list[Path]:
+    """Folders of trainings that are unfinished and do not run at the moment."""
+    found = sorted(f.parent for f in env.state_dir().glob("*/*/last.ckpt"))
+    return [folder for folder in found if not _locked(folder)]
+
+
+def _locked(folder: Path) -> bool:
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

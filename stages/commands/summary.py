@@ -1,0 +1,48 @@
+"""Print the results as a small table: pairs, top-1 per arm, where the report is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages import checkpoint, source
+from stages.common import artifacts, env
+from stages.common.command import command
+from stages.common.errors import ArtifactError, CheckpointError
+from stages.common.params import BUNDLED, load_all
+from stages.reporting.freshness import stale
+from stages.reporting.table import print_summary
+
+
+@command
+def main() -> None:
+    """Print the results as a small table: pairs, top-1 per arm, where the report is.
+
+    Says so if params, code or data have changed since.
+    """
+    file = Path("reports/summary.json")
+    numbers = artifacts.read_json(file, "report")
+    if not {"data", "pairs", "arms", "gain", "rounds", "sampler", "test_error"} <= numbers.keys():
+        raise ArtifactError(file, "was written by another version", "report")
+    changed = ", ".join(filter(None, [_files_changed(), _weights_changed(), stale()]))
+    print_summary(numbers, Path("reports/index.html"), changed or None)
+
+
+def _files_changed() -> str | None:
+    """Whether an external data set is another than its listing, which `dvc repro` makes anew."""
+    listed, name = Path("data/source.json"), load_all(Path("params.yaml")).data.name
+    if name in BUNDLED or not env.data_root().is_dir() or not listed.exists():
+        return None
+    same = artifacts.read_json(listed, "source") == source.describe(name)
+    return None if same else f"files in {env.data_root()}"
+
+
+def _weights_changed() -> str | None:
+    """Whether the weights in sampler.checkpoint are others than those that were digested last."""
+    recorded, sampler = checkpoint.Outputs.record, load_all(Path("params.yaml")).sampler
+    if not sampler.watch or not recorded.exists():
+        return None
+    try:
+        same = artifacts.read_json(recorded, "checkpoint") == checkpoint.describe(sampler)
+    except CheckpointError:  # the next `dvc repro` says that they are gone
+        same = False
+    return None if same else f"weights in {sampler.checkpoint}"
