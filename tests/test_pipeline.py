@@ -36,17 +36,18 @@ SMALL = {
 class Checkout:
     """A copy of the tracked files as a repository of its own, in which `dvc` runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, changes: dict | None = None) -> None:
         self.folder = folder
         listed = self.run("git", "ls-files", "-co", "--exclude-standard", cwd=REPOSITORY)
         for name in listed.split("\n"):
             source = REPOSITORY / name
-            result = name.startswith(("reports/", "dvc.lock")) and "scores" not in name
-            if name and source.is_file() and not result:
+            result = name.startswith(("reports/", "dvc.lock"))
+            empty = "scores" in name or name.endswith(".gitkeep")
+            if name and source.is_file() and (empty or not result):
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(source.read_bytes())
-        write_params(folder / "params.yaml", SMALL)
+        write_params(folder / "params.yaml", changes or SMALL)
         self.run("git", "init", "-q")
         self.run("git", "config", "user.name", "test")
         self.run("git", "config", "user.email", "test@localhost")

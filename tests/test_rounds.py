@@ -1,0 +1,79 @@
+"""Rounds under DVC: pairs are mined again on the way, and a later round leaves earlier ones alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conftest import write_params
+from tests.test_pipeline import SMALL, Checkout
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = [
+    {"name": "round2", "start": "sepp", "at": 2, "sepp": {"pairs_per_image": 0.5}},
+    {"name": "round3", "start": "round2", "at": 3, "sepp": {}},
+]
+CHANGES = {**SMALL, "pretrain.epochs": 4, "pretrain.handover": [2, 3], "rounds": ROUNDS}
+STAGES = ("embed", "mine", "combine", "pretrain", "linear_eval")
+
+
+def stages_of(*rounds: int) -> set[str]:
+    """The stages of rounds by their place in params.yaml, by which DVC calls them."""
+    return {f"{stage}_again@round{place}-0" for stage in STAGES for place in rounds}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Checkout:
+    checkout = Checkout(tmp_path_factory.mktemp("rounds"), CHANGES)
+    assert stages_of(0, 1) <= set(checkout.ran("repro"))
+    checkout.commit("first results")
+    return checkout
+
+
+def test_each_round_mines_with_what_the_one_before_had_become(checkout):
+    summary = checkout.metric("summary")
+    assert list(summary["arms"]) == ["vanilla", "sepp", "round2", "round3"]
+    assert set(summary["gain"]) == {"sepp", "round2", "round3"}
+    steps = {name: (arm["steps"], arm["rows_seen"]) for name, arm in summary["arms"].items()}
+    assert steps["round2"][0] == steps["sepp"][0] // 2  # from epoch 2 of 4 on
+    assert len({rows for _, rows in steps.values()}) == 1  # in all, as many as vanilla
+    rounds = summary["rounds"]
+    assert [rounds[name]["at"] for name in rounds] == [2, 3]
+    assert rounds["round2"]["count"] == 60  # half of K = 150, capped
+    configs = {
+        name: json.loads((checkout.folder / f"models/{name}/config.json").read_text())["training"]
+        for name in ("sepp-0", "sepp-0/epoch-2", "round2-0", "round2-0/epoch-3")
+    }
+    half = configs["sepp-0"]["steps"] // 2
+    assert [config["steps"] for config in configs.values()] == [2 * half, half, half, half // 2]
+    assert [config["steps_before"] for config in configs.values()] == [0, 0, half, half]
+    page = (checkout.folder / "reports/index.html").read_text()
+    assert "Round by round" in page
+    said = " ".join(checkout.sepp_summary().split())
+    assert "round3, mined again after epoch 3, with what round2 had become" in said
+    graph = checkout.dvc("dag", "--mermaid")
+    assert "pretrain_again@round1-0" in graph
+
+
+def test_nothing_runs_twice(checkout):
+    assert checkout.ran("repro") == []
+    assert "nothing to commit" in checkout.run("git", "status")
+
+
+def test_a_threshold_of_the_last_round_reruns_that_round_alone(checkout):
+    rounds = [ROUNDS[0], {**ROUNDS[1], "sepp": {"pairs_per_image": 0.3}}]
+    write_params(checkout.folder / "params.yaml", {**CHANGES, "rounds": rounds})
+    ran = set(checkout.ran("repro"))
+    assert ran == stages_of(1) - {"embed_again@round1-0"} | {"report"}
+    assert checkout.metric("summary")["rounds"]["round3"]["count"] == 45
+    write_params(checkout.folder / "params.yaml", CHANGES)
+    assert checkout.ran("repro") == []  # all from the cache
+
+
+def test_a_threshold_of_the_first_round_reruns_the_later_ones(checkout):
+    rounds = [{**ROUNDS[0], "sepp": {"pairs_per_image": 0.3}}, ROUNDS[1]]
+    write_params(checkout.folder / "params.yaml", {**CHANGES, "rounds": rounds})
+    ran = set(checkout.ran("repro"))
+    assert ran == stages_of(0, 1) - {"embed_again@round0-0"} | {"report"}
