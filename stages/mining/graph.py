@@ -57,8 +57,9 @@ class Graph:
         """Pairs with a common neighbour and a similarity of at least `lo`, as float32, sorted; in
         blocks of so many rows as `memory` bytes hold, with that number.
 
-        The similarity of i and j is P^2[i, j] / sqrt(P^2[i, i] P^2[j, j]), the cosine of rows i and
-        j of P, or of W D^-1/2, since those differ by a factor for each row.
+        The similarity of i and j is the fourth root of P^2[i, j] / sqrt(P^2[i, i] P^2[j, j]), the
+        cosine of rows i and j of P, or of W D^-1/2, since those differ by a factor for each row. The
+        root takes back the fourth power of the edges: thresholds then are of a cosine's size.
         """
         if not self.weights.nnz:
             return
@@ -80,7 +81,8 @@ class Graph:
         common = value > 0
         value /= self.norm[anchor]
         value /= self.norm[positive]
-        value = np.clip(value, 0, 1, out=value).astype(np.float32)
+        # Two square roots, which every machine rounds alike.
+        value = np.sqrt(np.sqrt(np.clip(value, 0, 1, out=value))).astype(np.float32)
         keep = common & (value >= np.float32(lo))
         return Pairs(anchor[keep], positive[keep].astype(np.int64), value[keep])
 

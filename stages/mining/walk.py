@@ -24,8 +24,8 @@ RESOLUTION = 1_000  # steps of similarity that are counted apart
 class Walk:
     """Pairs of unit rows x (N, D) by random walks over the `neighbours` nearest of each row.
 
-    The similarity of two rows is the cosine of where two steps from each arrive, see `Graph`: in
-    [0, 1]. Rows without a common neighbour are no pair.
+    The similarity of two rows is the fourth root of the cosine of where two steps from each arrive,
+    see `Graph`: in [0, 1]. Rows without a common neighbour are no pair.
 
     Args:
         memory: bytes, beside x; `graph.memory_needed` tells how many are too few.
