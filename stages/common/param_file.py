@@ -16,7 +16,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ParamError(path, "file", "is missing; `sepp preset digits` writes one") from None
+        raise ParamError(path, "file", "is missing; `sepp preset characters` writes one") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamError(path, "file", " ".join(f"is not YAML: {error}".split())) from None
 

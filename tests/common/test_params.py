@@ -193,7 +193,7 @@ def test_files_that_are_no_params(tmp_path, content, said):
 
 def test_a_missing_file(tmp_path):
     path = tmp_path / "params.yaml"
-    assert message(path) == f"{path}: file: is missing; `sepp preset digits` writes one"
+    assert message(path) == f"{path}: file: is missing; `sepp preset characters` writes one"
 
 
 @pytest.mark.parametrize("written", ["1e-4", "1E-4", "0.0001", "1.0e-4"])
