@@ -31,7 +31,6 @@ from stages.mining.files import (
     read_pairs,
     write_pairs,
 )
-from stages.mining.graph import memory_needed
 from stages.mining.quality import describe
 from stages.mining.recall import measure_recall
 from stages.mining.scratch import scratch_folder
@@ -78,7 +77,6 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     with scratch_folder(outputs.pairs.parent / ".mine") as scratch:
         ids, x = read_embeddings(inputs.embeddings, memory, scratch)
         labels, train = read_labels(inputs.manifest, ids, inputs.embeddings)
-        check_walks(len(ids), sepp, memory)
         transform_rows(x, sepp.transform, sepp.shrinkage, ids, inputs.embeddings)
         score = similarity_of(x, sepp, params.seed, memory, scratch)
         # Before the pairs, since it is most needed where there are none, or too many.
@@ -88,6 +86,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         origin = {
             **embeddings_origin(inputs.embeddings),
             "transform": sepp.transform,
+            "shrinkage": sepp.shrinkage,
             "neighbours": sepp.neighbours,
         }
         low = find(score, ids, sepp, found, origin)
@@ -157,18 +156,6 @@ def check_count(
         )
 
 
-def check_walks(rows: int, sepp: SeppMining, memory: int) -> None:
-    """Raises ParamError if the graph that is walked over cannot be held in `memory` bytes."""
-    needed = memory_needed(rows, sepp.neighbours) if sepp.neighbours else 0
-    if needed > memory:
-        raise ParamError(
-            Path("params.yaml"),
-            "sepp.neighbours",
-            f"{sepp.neighbours}: walks over {rows:,} images take {2 * needed / 2**30:.2f} GiB, "
-            f"above sepp.memory {sepp.memory:g}: raise that, or lower sepp.neighbours or embed.k",
-        )
-
-
 def _chosen(blocks: Iterator[Pairs], kept: np.ndarray) -> Iterator[Pairs]:
     start = 0
     for block in blocks:
@@ -197,6 +184,11 @@ def main(params_file: Path, again: Again | None, **leaves: str | None) -> None:
     """
     params = Params.load(params_file)
     given = {leaf: yaml_value(text) for leaf, text in leaves.items() if text is not None}
+    if given and not again:
+        raise SeppError(
+            f"--{next(iter(given))} goes with --round; without, set sepp.{next(iter(given))} in "
+            "params.yaml, so that DVC knows"
+        )
     command_line = Path("command line")
     changes = validate(command_line, MiningChanges, given)
     params = params.model_copy(update={"sepp": changes.on(params.sepp, command_line, "sepp")})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from stages.common import params
 from stages.common.command import (
@@ -16,7 +16,7 @@ from stages.common.command import (
     seed_option,
 )
 from stages.common.images import ImageStore
-from stages.common.params import StageParams, Views
+from stages.common.params import Arm, StageParams, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import read_rows
 from stages.ssl.preflight import check_trainings
@@ -56,12 +56,20 @@ class Params(StageParams):
 
 
 def run(
-    settings: Params, inputs: Inputs, outputs: Outputs, seed: int, state: TrainingState
+    settings: Params,
+    inputs: Inputs,
+    outputs: Outputs,
+    arm: str,
+    seed: int,
+    state: TrainingState,
 ) -> None:
     """Train on the rows of `inputs.combined`; with `state`, an interrupted training continues."""
+    training = settings.pretrain
+    if arm in get_args(Arm) and arm != "sepp":  # no round goes on from there
+        training = training.model_copy(update={"handover": []})
     encoder, history = train(
         section="pretrain",
-        training=settings.pretrain,
+        training=training,
         method_values=settings.methods[settings.pretrain.method],
         views=settings.views,
         rows=read_rows(inputs.combined),
@@ -96,7 +104,7 @@ def main(params_file: Path, arm: str, seed: int, origin: From | None) -> None:
         return training_fingerprint(MODULE, settings, "pretrain", files, seed=seed)
 
     with TrainingState("pretrain", current) as state:
-        run(Params.load(params_file), inputs, Outputs.of(arm, seed), seed, state)
+        run(Params.load(params_file), inputs, Outputs.of(arm, seed), arm, seed, state)
 
 
 if __name__ == "__main__":

@@ -75,10 +75,14 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
     `changed` is what the page says has changed since the results were made.
     """
     mining = read_mining(inputs.mine)
-    arms = [*params.arms, *(one.name for one in params.rounds)]
+    # As DVC calls the stages of each: those of rounds by their place in the list.
+    arms = {arm: f"@{arm}" for arm in params.arms}
+    arms |= {one.name: f"_again@round{place}" for place, one in enumerate(params.rounds)}
     runs = read_evaluations(inputs.evaluations, arms, params.seeds)
     rounds = {
-        one.name: Mined(one.start, one.at, read_round(inputs.rounds, one.name, params.seeds))
+        one.name: Mined(
+            one.start, one.at, read_round(inputs.rounds, one.name, arms[one.name], params.seeds)
+        )
         for one in params.rounds
     }
     pairs = artifacts.read_parquet(inputs.pairs, artifacts.PAIRS, "mine")

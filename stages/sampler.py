@@ -11,13 +11,13 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from stages.common import artifacts, env, params
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
-from stages.common.params import Arm, Seed, StageParams, Views
+from stages.common.params import Seed, StageParams, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import instance_rows, step_seed
 from stages.ssl.checkpoints import from_checkpoint
@@ -56,7 +56,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
     if sampler.checkpoint is not None:
         if sampler.watch:  # else the record may be an older one of another, which says nothing
             _check_record(inputs.checkpoint, sampler.checkpoint)
-        if re.fullmatch(rf"models/({'|'.join(get_args(Arm))})-\d+", sampler.checkpoint):
+        if re.fullmatch(r"models/[a-z]\w*-\d+(/epoch-\d+)?", sampler.checkpoint):
             log.warning(
                 "sampler.checkpoint %s is about to be trained anew: to make this sampler again, "
                 "copy the folder (e.g. to models/round-1) and name the copy",

@@ -368,5 +368,6 @@ def test_a_file_that_is_no_params(project):
     assert result.output.count("\n") == 1
     result = CliRunner().invoke(main, ["--params", "nowhere.yaml"])
     assert (
-        result.output == "Error: nowhere.yaml: file: is missing; `sepp preset characters` writes one\n"
+        result.output.strip()
+        == "Error: nowhere.yaml: file: is missing; `sepp preset characters` writes one"
     )

@@ -25,7 +25,7 @@ def main() -> None:
 
 def unfinished() -> list[Path]:
     """Folders of trainings that are unfinished and do not run at the moment."""
-    found = sorted(f.parent for f in env.state_dir().glob("*/*/last.ckpt"))
+    found = sorted(f for f in env.state_dir().glob("*/*") if f.is_dir() and any(f.iterdir()))
     return [folder for folder in found if not _locked(folder)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
-from stages.common.errors import ParamError
+from stages.common.errors import ParamError, SeppError
 
 
 def read_yaml(path: Path) -> Any:
@@ -23,7 +23,10 @@ def read_yaml(path: Path) -> Any:
 
 def yaml_value(text: str) -> Any:
     """A value as it would stand in params.yaml; what DVC writes for null is None, too."""
-    return None if text == "None" else YAML(typ="safe").load(text)
+    try:
+        return None if text == "None" else YAML(typ="safe").load(text)
+    except YAMLError:
+        raise SeppError(f"{text!r} on the command line is not YAML") from None
 
 
 def validate(file: Path, model: type[BaseModel], values: Any, prefix: str = "") -> Any:

@@ -380,6 +380,11 @@ class AllParams(BaseModel):
     @model_validator(mode="after")
     def _chained(self) -> AllParams:
         """Each round goes on from where an arm or an earlier round has left its state."""
+        if self.rounds and not self.pretrain.match_steps:
+            raise ValueError(
+                "pretrain.match_steps is false, but there are rounds, whose one schedule counts "
+                "vanilla's steps: set it to true, or rounds to []"
+            )
         since = {"sepp": self.sampler.epochs if self.pretrain.start == "sampler" else 0}
         for place, one in enumerate(self.rounds):
             key = f"rounds[{place}]"

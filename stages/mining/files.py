@@ -50,9 +50,10 @@ def read_embeddings(path: Path, memory: int, scratch: Path) -> tuple[np.ndarray,
 
 
 def embeddings_origin(path: Path) -> dict[str, object]:
-    """What embeddings are of: the encoder's digest, the layer, how many views; as far as known."""
+    """What embeddings are of: the encoder's digest, the layer, how many views, how many images and
+    the seed that drew them; as far as known."""
     about = artifacts.metadata(artifacts.open_parquet(path, None, "embed").schema_arrow)
-    return {key: about[key] for key in ("encoder", "layer", "views") if key in about}
+    return {key: about[key] for key in ("encoder", "layer", "views", "k", "seed") if key in about}
 
 
 def _empty(rows: int, dim: int, memory: int, scratch: Path) -> np.ndarray:

@@ -58,8 +58,8 @@ class Graph:
         blocks of so many rows as `memory` bytes hold, with that number.
 
         The similarity of i and j is the fourth root of P^2[i, j] / sqrt(P^2[i, i] P^2[j, j]), the
-        cosine of rows i and j of P, or of W D^-1/2, since those differ by a factor for each row. The
-        root takes back the fourth power of the edges: thresholds then are of a cosine's size.
+        cosine of rows i and j of P, or of W D^-1/2, which differ by a factor for each row. The root
+        takes back the fourth power of the edges: thresholds then are of a cosine's size.
         """
         if not self.weights.nnz:
             return

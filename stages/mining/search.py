@@ -12,6 +12,7 @@ from stages.common.errors import ParamError
 from stages.common.params import SeppMining
 from stages.mining.cosine import Cosine
 from stages.mining.files import read_pairs, write_pairs
+from stages.mining.graph import memory_needed
 from stages.mining.top import highest
 from stages.mining.walk import Walk
 
@@ -24,10 +25,26 @@ LOWER = 0.01  # of similarity, if they were too few all the same
 def similarity_of(
     x: np.ndarray, sepp: SeppMining, seed: int, memory: int, scratch: Path
 ) -> Cosine | Walk:
-    """The score of `sepp` over x (N, D), unit rows, transformed already; `memory` in bytes."""
+    """The score of `sepp` over x (N, D), unit rows, transformed already; `memory` in bytes.
+
+    Raises ParamError if walks do not fit in that.
+    """
     if sepp.neighbours:
+        check_walks(len(x), sepp, memory)
         return Walk(x, sepp.neighbours, memory)
     return Cosine(x, seed, sepp.engine, memory, scratch)
+
+
+def check_walks(rows: int, sepp: SeppMining, memory: int) -> None:
+    """Raises ParamError if the graph that is walked over cannot be held in `memory` bytes."""
+    needed = memory_needed(rows, sepp.neighbours) if sepp.neighbours else 0
+    if needed > memory:
+        raise ParamError(
+            Path("params.yaml"),
+            "sepp.neighbours",
+            f"{sepp.neighbours}: walks over {rows:,} images take {2 * needed / 2**30:.2f} GiB, "
+            f"above sepp.memory {sepp.memory:g}: raise that, or lower sepp.neighbours or embed.k",
+        )
 
 
 def wanted(pairs_per_image: float, images: int) -> int:

@@ -1,4 +1,4 @@
-"""Similarity by shared neighbourhoods: the cosine of where two short random walks arrive.
+"""Similarity by shared neighbourhoods: how alike are the places where two short walks arrive.
 
 Two images that are near to the same images are alike even where they are not each other's nearest,
 and one odd neighbour counts for little: pairs are more often right than by the cosine of their

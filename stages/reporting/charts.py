@@ -54,12 +54,12 @@ def colour_of(arm: str) -> str:
     return COLOURS.get(arm, COLOURS["round"])
 
 
-def dash_of(arm: str) -> object:
-    """An arm's own line; rounds have shorter dashes the later they are, by their number."""
+def dash_of(arm: str, arms: Sequence[str]) -> object:
+    """An arm's own line; rounds have the shorter dashes the later they are among `arms`."""
     if arm in COLOURS:
         return DASHES.get(arm, "-")
-    number = re.search(r"\d+$", arm)
-    return (0, (max(1, 7 - 2 * int(number[0])) if number else 4, 1))
+    rounds = [name for name in arms if name not in COLOURS]
+    return (0, (1 + 6 * (1 - rounds.index(arm) / len(rounds)), 1))
 
 
 def threshold_chart(curve: Rows, low: float, high: float, chance: float | None = None) -> str:
@@ -177,8 +177,9 @@ def training_chart(name: str, histories: dict[str, list[Rows]]) -> str:
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (column, title) in zip(rows, panels.items(), strict=True):
             for arm, curves in histories.items():
+                dash = dash_of(arm, list(histories))
                 for number, history in enumerate(curves):
-                    _curve(axes, arm, history, column, label=arm if number == 0 else None)
+                    _curve(axes, arm, history, column, None if number else arm, dash)
             axes.set_title(title)
         if "embedding_std" in panels:
             rows[-1].set_ylim(0, 1.08)
@@ -193,19 +194,25 @@ def training_chart(name: str, histories: dict[str, list[Rows]]) -> str:
 
 
 def _curve(
-    axes: Axes, arm: str, history: Rows, column: str, label: str | None, unit: float = 1
+    axes: Axes,
+    arm: str,
+    history: Rows,
+    column: str,
+    label: str | None,
+    dash: object,
+    unit: float = 1,
 ) -> None:
     epochs = [row["epoch"] for row in history]
     values = [float("nan") if row[column] is None else unit * row[column] for row in history]
     axes.plot(
-        epochs, values, color=colour_of(arm), linestyle=dash_of(arm), linewidth=1.3,
+        epochs, values, color=colour_of(arm), linestyle=dash, linewidth=1.3,
         label=label, marker="o" if len(epochs) < 3 else None, markersize=4,
     )  # fmt: skip
 
 
 class Curve(NamedTuple):
     label: str  # curves of one label are seeds of one thing
-    colour: str  # one of COLOURS
+    colour: str  # one of COLOURS, or a round
     rows: Rows  # of a training's history
     column: str
 
@@ -218,7 +225,8 @@ def neighbour_chart(curves: Sequence[Curve]) -> str:
         axes = figure.subplots()
         named: set[str] = set()
         for label, colour, rows, column in curves:
-            _curve(axes, colour, rows, column, None if label in named else label, unit=100)
+            dash = dash_of(colour, [curve.colour for curve in curves])
+            _curve(axes, colour, rows, column, None if label in named else label, dash, unit=100)
             named.add(label)
         axes.set_title("Neighbours with the anchor's label, %")
         axes.set_ylim(0, 101)

@@ -39,9 +39,9 @@ def stale(but: str | None = None) -> str | None:
 def _changes(stage: str, entries: list) -> Iterator[str]:
     """What of a stage's params, code and inputs is another than when it last ran."""
     for entry in entries:
-        for kind, files in entry.items() if isinstance(entry, dict) else ():
-            if kind == "changed command":
-                yield f"the command of {stage}"
+        if entry == "changed command":
+            yield f"the command of {stage}"
+        for files in entry.values() if isinstance(entry, dict) else ():
             for file, change in files.items() if isinstance(files, dict) else ():
                 if isinstance(change, dict):  # of a params file: its keys
                     yield from change

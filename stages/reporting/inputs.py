@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,23 +36,22 @@ class Mined(NamedTuple):
     metrics: list[dict]  # of the pairs, one a seed
 
 
-def read_round(folder: Path, name: str, seeds: Sequence[int]) -> list[dict]:
+def read_round(folder: Path, name: str, suffix: str, seeds: Sequence[int]) -> list[dict]:
     """The metrics of the pairs of a round, of each seed; raises ArtifactError."""
-    return [
-        read_mining(folder / f"{name}-{seed}.json", f"mine_again ({name}-{seed})") for seed in seeds
-    ]
+    return [read_mining(folder / f"{name}-{seed}.json", f"mine{suffix}-{seed}") for seed in seeds]
 
 
-def read_evaluations(folder: Path, arms: Sequence[str], seeds: Sequence[int]) -> Runs:
+def read_evaluations(folder: Path, arms: Mapping[str, str], seeds: Sequence[int]) -> Runs:
     """The evaluation of each arm and seed, in that order; other files in `folder` are old.
 
+    `arms` has what follows the name of a stage where DVC calls that of an arm: ``@vanilla``.
     Raises ArtifactError if one is missing, or holds neither its numbers nor why it has none.
     """
     runs: Runs = {}
-    for arm in arms:
+    for arm, suffix in arms.items():
         runs[arm] = []
         for seed in seeds:
-            path, stage = folder / f"{arm}-{seed}.json", f"linear_eval@{arm}-{seed}"
+            path, stage = folder / f"{arm}-{seed}.json", f"linear_eval{suffix}-{seed}"
             result = artifacts.read_json(path, stage)
             if "skipped" not in result:
                 _require(path, result, ("linear_top1", "knn_top1"), stage)
@@ -61,15 +60,15 @@ def read_evaluations(folder: Path, arms: Sequence[str], seeds: Sequence[int]) ->
 
 
 def read_histories(
-    folder: Path, arms: Sequence[str], seeds: Sequence[int]
+    folder: Path, arms: Mapping[str, str], seeds: Sequence[int]
 ) -> dict[str, list[Rows]]:
     """The training curve of each arm and seed: one row an epoch."""
     return {
         arm: [
-            read_rows(folder / f"{arm}-{seed}.csv", f"pretrain@{arm}-{seed}", ("epoch", "loss"))
+            read_rows(folder / f"{arm}-{seed}.csv", f"pretrain{suffix}-{seed}", ("epoch", "loss"))
             for seed in seeds
         ]
-        for arm in arms
+        for arm, suffix in arms.items()
     }
 
 

@@ -71,7 +71,7 @@ def render(findings: Findings) -> str:
         epochs=_listed({run.get("epochs") for run in every}),
         seeds=_listed({run["seed"] for run in every}),
         top5=any("linear_top5" in run for run in evaluated),
-        continued=any(run.get("steps_before") for run in every),
+        continued=findings.summary["sampler"]["continued"],
         unequal_steps=any(
             words.steps_mark(gain or {}) for gain in findings.summary["gain"].values()
         ),

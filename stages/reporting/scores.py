@@ -7,6 +7,7 @@ from typing import NamedTuple
 from stages.common.scores import PAPER, RANKED, Comparison, Row, Score, current
 from stages.reporting.charts import ScoreLine
 
+SAME = ("encoder", "k", "seed", "shrinkage")  # of a comparison and of pairs that it is about
 BEST = 3  # scores that are shown, beside the paper's and that of the pairs
 COLOURS = ("oracle", "random", "duplicate", "sampler")  # of the best; the paper's: vanilla's
 
@@ -24,7 +25,7 @@ class ScoreSection(NamedTuple):
     lines: list[ScoreLine]  # none without accuracies
     about: dict  # of the comparison
     judged: bool
-    other_sampler: bool  # than that of the pairs
+    of_others: bool  # than the pairs: another sampler, other images, or otherwise whitened
 
 
 def compare_scores(found: Comparison | None, pairs: dict) -> ScoreSection | None:
@@ -32,7 +33,7 @@ def compare_scores(found: Comparison | None, pairs: dict) -> ScoreSection | None
     if found is None:
         return None
     own = current(pairs, found.about)
-    encoders = {about.get("encoder") for about in (found.about, pairs)}
+    known = [key for key in SAME if key in found.about and key in pairs]
     shown = found.among_best(own, BEST if found.judged else 0)
     every = found.among_best(own, len(found.table))
     shown = shown or every  # neither the paper's is there, nor these pairs'
@@ -42,7 +43,7 @@ def compare_scores(found: Comparison | None, pairs: dict) -> ScoreSection | None
         lines=_lines([score for _, score in shown], own, found) if found.judged else [],
         about=found.about,
         judged=found.judged,
-        other_sampler=len(encoders - {None}) > 1,
+        of_others=any(found.about[key] != pairs[key] for key in known),
     )
 
 

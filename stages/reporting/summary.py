@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from statistics import fmean, stdev
 
 from stages.reporting.inputs import Mined, Runs
@@ -25,7 +25,7 @@ def summarise(
     data: name, training and test images. pairs: count, accuracy with its 95 % interval, the
     accuracy of random pairs (shares), anchors_covered. arms: of each, the mean and the sample
     standard deviation over n seeds of linear and of kNN top-1, in percent, the values of each seed,
-    the optimiser steps, the epochs, and the rows seen in all, a continued sampler's included. gain:
+    the optimiser steps, the epochs, and the rows seen, those of what was continued included. gain:
     of each arm but vanilla, for linear and knn: mean of the paired differences to vanilla, their
     95 % t interval, p (Holm-corrected over the arms), n, and the differences, in points; and steps,
     how many times vanilla's. There, where the arm oracle ran, oracle_share of each other arm: its
@@ -49,7 +49,7 @@ def summarise(
         "arms": arms,
         "gain": _gains(runs, arms) if BASELINE in arms else {},
         "rounds": {name: _mined(mined) for name, mined in (rounds or {}).items()},
-        "sampler": _sampler(sampler or {}, runs, arms),
+        "sampler": _sampler(sampler or {}, runs, arms, rounds or {}),
         "test_error": _test_error(arms, runs),
     }
 
@@ -68,7 +68,7 @@ def _statistics(results: list[dict]) -> dict:
         numbers[name] = [round(value, 6) for value in values]
     numbers["n"] = len(measured)
     numbers["seeds"] = [result["seed"] for result in measured]
-    steps = {result["steps"] for result in results if result.get("steps") is not None}
+    steps = {_steps(result) for result in results} - {None}
     numbers["steps"] = max(steps) if steps else None
     epochs = {result.get("epochs") for result in results} - {None}
     numbers["epochs"] = max(epochs) if epochs else None
@@ -79,11 +79,16 @@ def _statistics(results: list[dict]) -> dict:
     return numbers
 
 
+def _steps(result: dict) -> int | None:
+    """All steps that led to an encoder, those of what it continues included."""
+    steps = result.get("steps")
+    return None if steps is None else steps + (result.get("steps_before") or 0)
+
+
 def _rows_seen(result: dict) -> int | None:
-    """Rows of all steps that led to an encoder, those of a sampler that it continues included."""
-    if result.get("steps") is None or result.get("batch_size") is None:
-        return None
-    return (result["steps"] + (result.get("steps_before") or 0)) * result["batch_size"]
+    """The rows of all these steps."""
+    steps, size = _steps(result), result.get("batch_size")
+    return None if steps is None or size is None else steps * size
 
 
 def _mined(mined: Mined) -> dict:
@@ -94,9 +99,10 @@ def _mined(mined: Mined) -> dict:
     return {"start": mined.start, "at": mined.at, **means}
 
 
-def _sampler(facts: dict, runs: Runs, arms: dict) -> dict:
+def _sampler(facts: dict, runs: Runs, arms: dict, rounds: Collection[str]) -> dict:
     """What the sampler's training adds to the arms', and what it would have been to vanilla."""
-    every = [result for results in runs.values() for result in results]
+    # Rounds always continue something.
+    every = [result for arm in runs if arm not in rounds for result in runs[arm]]
     told = {key: facts.get(key) for key in ("method", "epochs", "rows_seen")}
     continued = any(result.get("steps_before") for result in every)
     rows = [arms[arm]["rows_seen"] if arm in arms else None for arm in (BASELINE, "sepp")]

@@ -115,12 +115,12 @@ def shares(summary: dict) -> str | None:
 
 
 def rows_seen(summary: dict, arm: str) -> str | None:
-    """The rows of images that `arm` trained on, and for sepp the sampler's; None if not known."""
+    """The rows that `arm` trained on, and for sepp and rounds the sampler's; None if not known."""
     rows, sampler = summary["arms"][arm]["rows_seen"], summary["sampler"]
     if rows is None:
         return None
     own = f"{rows:,}"
-    if arm != "sepp" or sampler["continued"]:
+    if arm not in ("sepp", *summary["rounds"]) or sampler["continued"]:
         return own
     if sampler["rows_seen"] is None:
         return f"{own} + what the sampler's checkpoint was trained on, which is not known here"

@@ -59,9 +59,11 @@ class Start(NamedTuple):
                 about = json.loads((file.metadata() or {})["course"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, ValueError) as error:
+            remedy = "set sampler.of_epochs to the epochs of the whole training"
+            if folder.name.startswith("epoch-"):
+                remedy = "add the epoch to pretrain.handover"
             raise CheckpointError(
-                f"{path}: no training to continue ({error}); set sampler.of_epochs to the epochs "
-                "of the whole training and run `dvc repro sampler`"
+                f"{path}: no training to continue ({error}); {remedy} and run `dvc repro`"
             ) from None
         own = {k.removeprefix(METHOD): v for k, v in tensors.items() if k.startswith(METHOD)}
         load_strictly(method, own, str(path))

@@ -185,6 +185,7 @@ def train(
             "rows": len(rows.anchor),
             "steps": done - course.done,
             "steps_before": course.done,  # of the sampler, where it is continued
+            "epochs": course.epoch_of(done),
             "seed": seed,
         }
         encoder = export(method, training, views, facts)
@@ -193,19 +194,13 @@ def train(
         return encoder
 
     def leave(done: int) -> None:
-        left = encoder_after(done)
         if env.is_first():
-            left.save(state.folder / epoch_folder(course.epoch_of(done)))
+            encoder_after(done).save(state.folder / f"epoch-{course.epoch_of(done)}")
 
     pauses = course.steps_at(getattr(training, "handover", ()))
     module = Pretraining(method, batches, course, start, leave, pauses)
     history = fit(module, state, label, training.precision)
     return encoder_after(course.done + course.steps), history
-
-
-def epoch_folder(epoch: int | str) -> str:
-    """In the folder of an encoder: what it was after that epoch, for a round to go on from."""
-    return f"epoch-{epoch}"
 
 
 def record(
@@ -220,8 +215,11 @@ def record(
     state.check()
     if env.is_first():
         encoder.save(folder)
-        for left in sorted(state.folder.glob(epoch_folder("*"))):
-            shutil.copytree(left, folder / left.name)
+        for left in sorted(state.folder.glob("epoch-*")):
+            with artifacts.atomic(folder / left.name) as partial:
+                partial.mkdir()
+                for file in sorted(left.iterdir()):  # not copytree, whose errors have no number
+                    shutil.copyfile(file, partial / file.name)
         artifacts.write_history(curve, history)
     state.clear()
 
