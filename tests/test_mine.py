@@ -28,7 +28,8 @@ MINING = {  # what the paper does
     "transform": "none", "shrinkage": 0.0, "neighbours": 0, "pairs_per_image": None,
     "engine": "auto", "memory": 1.0, "max_per_anchor": None, "max_pairs": None,
 }  # fmt: skip
-SCORE = {"transform": "none", "neighbours": 0, "layer": "projection", "views": 0, "encoder": "5e"}
+SCORE = {"transform": "none", "shrinkage": 0.0, "neighbours": 0}
+SCORE |= {"layer": "projection", "views": 0, "encoder": "5e"}
 
 
 def write_manifest(path: Path, labels: np.ndarray) -> None:
@@ -188,11 +189,11 @@ def test_another_score_finds_other_pairs_of_the_same_embeddings(case, changes):
 
 def test_a_walk_without_pairs_says_what_there_is(case):
     with pytest.raises(SeppError, match=r"no pair of 30 images .* the highest has about 0\.\d+"):
-        case.run(0.9999, 1.0, neighbours=3)
+        case.run(0.999999, 1.0, neighbours=3)
 
 
 def test_walks_that_do_not_fit_are_told_before_the_search(case, monkeypatch):
-    monkeypatch.setattr(mine, "memory_needed", lambda rows, k: rows * k * 2**20)
+    monkeypatch.setattr(search, "memory_needed", lambda rows, k: rows * k * 2**20)
     wanted = r"params.yaml: sepp.neighbours: 20: walks over 30 images take 1.17 GiB, above "
     with pytest.raises(ParamError, match=wanted + r"sepp.memory 1: .* or embed.k$"):
         case.run(0.0, 1.0, neighbours=20)

@@ -201,8 +201,8 @@ def test_exponents_are_floats(tmp_path, written):
     """YAML 1.1 takes 1e-4 for text; so would an optimiser's weight decay become one."""
     path = tmp_path / "params.yaml"
     text = PRESETS[0].read_text()
-    assert "lr: 30.0" in text
-    path.write_text(text.replace("lr: 30.0", f"lr: {written}"))
+    assert "  lr: 10.0" in text
+    path.write_text(text.replace("  lr: 10.0", f"  lr: {written}"))
     assert load_all(path).linear_eval.lr == 1e-4
 
 

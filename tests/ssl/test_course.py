@@ -119,7 +119,13 @@ START = {"pretrain.start": "sampler", "sampler.of_epochs": 5, "sampler.epochs": 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sampler.checkpoint": "x.pt"}, "sampler.checkpoint cannot be continued"),
+        (
+            {"sampler.checkpoint": "x.pt", "sampler.watch": ["file"]},
+            "sampler.checkpoint cannot be continued",
+        ),
+            {"sampler.checkpoint": "x.pt", "sampler.watch": ["file"]},
+            "sampler.checkpoint cannot be continued",
+        ),
         ({"pretrain.batch_size": 32}, "pretrain.batch_size is 32, .* whose is 64: set both alike"),
         ({"pretrain.method": "byol"}, "pretrain.method is byol, .* whose is moco"),
         ({"pretrain.match_steps": False}, "match_steps is false, .* set it to true"),
