@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common import artifacts, params, weights
+from stages.common import artifacts, sections, weights
 from stages.common.command import command, params_option
 from stages.common.params import StageParams
 
@@ -18,7 +18,7 @@ class Outputs:
 
 
 class Params(StageParams):
-    sampler: params.Weights
+    sampler: sections.Weights
 
 
 def run(settings: Params, outputs: Outputs) -> None:
@@ -26,7 +26,7 @@ def run(settings: Params, outputs: Outputs) -> None:
     artifacts.write_json(outputs.record, describe(settings.sampler))
 
 
-def describe(sampler: params.Weights) -> dict[str, object]:
+def describe(sampler: sections.Weights) -> dict[str, object]:
     """What `data/checkpoint.json` says; raises CheckpointError."""
     return weights.describe(sampler.checkpoint) if sampler.watch else weights.NONE
 

@@ -21,7 +21,8 @@ from stages.common import artifacts
 from stages.common.command import Again, arm_option, command, params_option, seed_option
 from stages.common.draws import draw, draw_pairs
 from stages.common.errors import ArtifactError, DataError, SeppError
-from stages.common.params import Arm, SeppRows, StageParams
+from stages.common.params import StageParams
+from stages.common.sections import Arm, SeppRows
 
 logger = logging.getLogger(__name__)
 KIND = {"sepp": "semantic", "duplicate": "duplicate", "random": "random", "oracle": "oracle"}

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from stages.common import artifacts, params
+from stages.common import artifacts, sections
 from stages.common.command import Again, From, again_options, command, from_options, params_option
 from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
-from stages.common.params import Seed, StageParams, Views
+from stages.common.params import StageParams
+from stages.common.sections import Seed, Views
 from stages.common.unit import unit_rows
 from stages.ssl.encoder import Encoder, weights_digest
 from stages.ssl.inference import RandomEmbeddings, encode
@@ -46,7 +47,7 @@ class Outputs:
 class Params(StageParams):
     seed: Seed
     views: Views  # of which embed.views are averaged with the image itself
-    embed: params.Embed
+    embed: sections.Embed
 
 
 def subset(ids: np.ndarray, k: int | float, seed: int) -> np.ndarray:

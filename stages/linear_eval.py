@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.common import artifacts, env, params
+from stages.common import artifacts, env, sections
 from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.images import ImageStore
-from stages.common.params import LinearEval, StageParams
+from stages.common.params import StageParams
+from stages.common.sections import LinearEval
 from stages.common.state import TrainingState, run_fingerprint
 from stages.evaluation.knn import knn_top1
 from stages.evaluation.linear import top_k, train_probe
@@ -48,7 +49,7 @@ class Outputs:
 
 
 class Params(StageParams):
-    linear_eval: params.LinearEval
+    linear_eval: sections.LinearEval
 
 
 def run(

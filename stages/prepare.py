@@ -19,7 +19,8 @@ from stages import datasets
 from stages.common import artifacts, env
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError, DataError, ParamError
-from stages.common.params import BUNDLED, Data, Seed, StageParams
+from stages.common.params import StageParams
+from stages.common.sections import BUNDLED, Data, Seed
 from stages.datasets import Split
 from stages.datasets._survey import Survey, decoded, survey
 

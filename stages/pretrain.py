@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from stages.common import params
+from stages.common import sections
 from stages.common.command import (
     From,
     arm_option,
@@ -16,7 +16,8 @@ from stages.common.command import (
     seed_option,
 )
 from stages.common.images import ImageStore
-from stages.common.params import Arm, StageParams, Views
+from stages.common.params import StageParams
+from stages.common.sections import Arm, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import read_rows
 from stages.ssl.preflight import check_trainings
@@ -51,7 +52,7 @@ class Outputs:
 
 class Params(StageParams):
     views: Views
-    pretrain: params.Pretrain
+    pretrain: sections.Pretrain
     methods: dict[str, dict[str, Any]]  # of which only pretrain's own is read
 
 

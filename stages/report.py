@@ -17,8 +17,9 @@ from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
-from stages.common.params import Arm, Named, Round, Seed, StageParams
+from stages.common.params import StageParams
 from stages.common.scores import read_scores
+from stages.common.sections import Arm, Named, Round, Seed
 from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import (

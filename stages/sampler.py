@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.common import artifacts, env, params
+from stages.common import artifacts, env, sections
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
-from stages.common.params import Seed, StageParams, Views
+from stages.common.params import StageParams
+from stages.common.sections import Seed, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import instance_rows, step_seed
 from stages.ssl.checkpoints import from_checkpoint
@@ -46,7 +47,7 @@ class Outputs:
 class Params(StageParams):
     seed: Seed
     views: Views
-    sampler: params.Sampler
+    sampler: sections.Sampler
     methods: dict[str, dict[str, Any]]  # of which only the sampler's own is read
 
 

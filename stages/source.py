@@ -13,7 +13,8 @@ from pathlib import Path
 from stages.common import artifacts, env
 from stages.common.command import command, params_option
 from stages.common.errors import DataError
-from stages.common.params import BUNDLED, Data, StageParams
+from stages.common.params import StageParams
+from stages.common.sections import BUNDLED, Data
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from stages import checkpoint, sampler
 from stages.common import weights
 from stages.common.errors import ArtifactError, CheckpointError
-from stages.common.params import is_torchvision
+from stages.common.sections import is_torchvision
 from stages.ssl.encoder import Encoder, EncoderConfig
 from tests.conftest import REPOSITORY, TINY, write_params
 

@@ -17,7 +17,8 @@ from stages import cli
 from stages.commands import doctor
 from stages.commands.preset import PRESETS as FILES
 from stages.common import env
-from stages.common.params import BUNDLED, load_all, plugins
+from stages.common.params import load_all
+from stages.common.sections import BUNDLED, plugins
 from stages.reporting.summary import summarise
 from tests.conftest import REPOSITORY, write_params
 

@@ -17,7 +17,7 @@ from PIL import Image
 from stages import report
 from stages.common import artifacts, scores
 from stages.common.errors import ArtifactError
-from stages.common.params import Named
+from stages.common.sections import Named
 from tests.conftest import REPOSITORY, write_data
 
 ARMS, SEEDS = ["vanilla", "sepp"], [0, 1]

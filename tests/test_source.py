@@ -12,7 +12,7 @@ import pytest
 
 from stages import source
 from stages.common.errors import DataError
-from stages.common.params import BUNDLED
+from stages.common.sections import BUNDLED
 from tests.conftest import write_params
 
 

@@ -13,7 +13,8 @@ from stages.commands.clean_state import unfinished
 from stages.common import env
 from stages.common.command import command
 from stages.common.errors import SeppError
-from stages.common.params import BUNDLED, load_all
+from stages.common.params import load_all
+from stages.common.sections import BUNDLED
 
 
 @command

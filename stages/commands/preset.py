@@ -12,7 +12,7 @@ from stages import checkpoint, source
 from stages.common import artifacts, weights
 from stages.common.command import command
 from stages.common.errors import SeppError
-from stages.common.params import BUNDLED, plugins
+from stages.common.sections import BUNDLED, plugins
 
 PRESETS = Path(__file__).parents[1] / "presets"
 

@@ -8,7 +8,8 @@ from stages import checkpoint, source
 from stages.common import artifacts, env
 from stages.common.command import command
 from stages.common.errors import ArtifactError, CheckpointError
-from stages.common.params import BUNDLED, load_all
+from stages.common.params import load_all
+from stages.common.sections import BUNDLED
 from stages.reporting.freshness import stale
 from stages.reporting.table import print_summary
 

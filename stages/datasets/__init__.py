@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.common.errors import DataError
-from stages.common.params import BUNDLED
+from stages.common.sections import BUNDLED
 
 
 @dataclass(frozen=True)

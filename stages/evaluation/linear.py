@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from stages.common.images import ImageStore
-from stages.common.params import LinearEval, Views
+from stages.common.sections import LinearEval, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import VIEWS, Batches, PairBatches, instance_rows
 from stages.ssl.encoder import Encoder

@@ -21,7 +21,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from stages.common import artifacts, env
 from stages.common.errors import SeppError
 from stages.common.images import ImageStore
-from stages.common.params import Views
+from stages.common.sections import Views
 from stages.ssl import distributed
 from stages.ssl.views import runs
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stages.common.errors import CheckpointError
-from stages.common.params import is_torchvision
+from stages.common.sections import is_torchvision
 from stages.common.weights import locate
 from stages.ssl.backbones import build_backbone
 from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly

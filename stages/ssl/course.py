@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from stages.common.errors import CheckpointError, SeppError
-from stages.common.params import Training
+from stages.common.sections import Training
 from stages.ssl.batches import Rows
 from stages.ssl.encoder import load_strictly
 from stages.ssl.methods import Method

@@ -16,8 +16,8 @@ from torchvision.transforms import v2
 from stages.common import env
 from stages.common.errors import SeppError
 from stages.common.images import ImageStore
-from stages.common.params import Views
 from stages.common.progress import Progress
+from stages.common.sections import Views
 from stages.ssl.batches import step_seed
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.views import Normalize, RandomViews

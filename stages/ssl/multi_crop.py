@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from stages.common.params import Views
+from stages.common.sections import Views
 from stages.ssl.methods import Method, MethodParams
 
 Area = Annotated[float, Field(gt=0, le=1)]

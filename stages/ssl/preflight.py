@@ -8,7 +8,8 @@ import torch
 
 from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import validate
-from stages.common.params import AllParams, Training, load_all
+from stages.common.params import AllParams, load_all
+from stages.common.sections import Training
 from stages.ssl.backbones import build_backbone
 from stages.ssl.methods import MethodParams, find_method
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stages.common import artifacts, env
 from stages.common.images import ImageStore
 from stages.common.param_file import validate
-from stages.common.params import Training, Views
+from stages.common.sections import Training, Views
 from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone
 from stages.ssl.batch_norm import sync_batch_norms

@@ -16,7 +16,7 @@ import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
-from stages.common.params import Views
+from stages.common.sections import Views
 from stages.ssl.crops import RandomResizedCrop
 
 SIGMA = (0.1, 2.0)  # of the blur, pixels

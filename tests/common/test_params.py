@@ -9,7 +9,8 @@ import pytest
 
 from stages import combine, mine
 from stages.common.errors import ParamError
-from stages.common.params import SeppMining, SeppRows, StageParams, leaves, load_all
+from stages.common.params import StageParams, leaves, load_all
+from stages.common.sections import SeppMining, SeppRows
 from tests.conftest import REPOSITORY, write_params
 
 PRESETS = sorted((REPOSITORY / "stages/presets").glob("*.yaml"))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from stages import prepare
 from stages.common import artifacts
 from stages.common.images import ImageStore
-from stages.common.params import BUNDLED
+from stages.common.sections import BUNDLED
 from tests.conftest import write_params
 from tests.datasets import samples
 

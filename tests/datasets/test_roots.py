@@ -8,7 +8,7 @@ import pytest
 
 from stages import datasets
 from stages.common.errors import DataError
-from stages.common.params import BUNDLED, plugins
+from stages.common.sections import BUNDLED, plugins
 
 NAMES = [name for name in plugins("datasets") if name not in BUNDLED]
 

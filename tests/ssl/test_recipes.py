@@ -9,7 +9,8 @@ import pytest
 
 from stages.common.errors import ParamError
 from stages.common.param_file import validate
-from stages.common.params import Views, load_all
+from stages.common.params import load_all
+from stages.common.sections import Views
 from stages.ssl.methods import MethodParams, find_method
 from tests.conftest import REPOSITORY
 from tests.ssl.tiny import common_views

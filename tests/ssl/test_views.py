@@ -5,7 +5,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from stages.common.params import Views, load_all
+from stages.common.params import load_all
+from stages.common.sections import Views
 from stages.ssl.batches import random_crop
 from stages.ssl.views import Normalize, RandomViews, blur_kernel, runs
 from tests.conftest import REPOSITORY

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.common.params import Views, load_all, plugins
+from stages.common.params import load_all
+from stages.common.sections import Views, plugins
 from stages.ssl.methods import Batch, Method, find_method
 from tests.conftest import REPOSITORY
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from stages.common.params import Section, ViewChanges, Views
+from stages.common.sections import Section, ViewChanges, Views
 from stages.ssl.backbones import zero_last_norms
 from stages.ssl.heads import HeadSpec, build_head
 from stages.ssl.partners import Partners

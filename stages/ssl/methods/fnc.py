@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from stages.common.params import Count, ViewChanges, Views
+from stages.common.sections import Count, ViewChanges, Views
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32

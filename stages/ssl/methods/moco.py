@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from stages.common.params import Count
+from stages.common.sections import Count
 from stages.ssl import distributed
 from stages.ssl.batch_norm import split_batch_norms
 from stages.ssl.heads import HeadSpec, mlp

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from stages.common.params import Count
+from stages.common.sections import Count
 from stages.ssl.heads import HeadSpec, build_head, mlp
 from stages.ssl.losses import in_float32
 from stages.ssl.methods import Batch, Group, Method, MethodParams, NewBackbone, Step, decayed
