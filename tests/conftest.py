@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from stages.common import artifacts
+from stages.common import artifacts, weights
 
 if TYPE_CHECKING:
     from tests.datasets.bench import Bench
@@ -82,6 +82,7 @@ def write_data(folder: Path, train: int = 48, test: int = 24, classes: int = 3) 
     about = {"name": "made", "classes": None}
     artifacts.write_parquet(folder / "data/manifest.parquet", table, artifacts.MANIFEST, about)
     np.save(folder / "data/images.npy", images)
+    artifacts.write_json(folder / "data/checkpoint.json", weights.NONE)  # as committed
 
 
 def write_folder_data(folder: Path) -> None:
