@@ -39,13 +39,16 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
             continue
         if arm != words.featured(summary):  # whose gain the first line is about
             say(f"Gain of {arm}{words.steps_mark(gain)}: {words.verdict(gain['linear'])}.")
+        else:
+            say(f"By kNN {words.signed(gain['knn']['mean'])} points: {words.verdict(gain['knn'])}.")
         if further := words.sensitivity(gain["linear"], words.compared(summary)):
             say(f"{arm}: {further}.")
     for line in filter(None, (words.shares(summary), words.cost(summary))):
         say(line)
     say(
         "Last epoch; ± is the sample standard deviation over seeds, a gain the mean of the paired "
-        f"differences to vanilla.{_beside(summary)}"
+        "differences to vanilla in points, with its 95 % interval; * significant at 5 %."
+        f"{_beside(summary)}"
     )
     console.print(f"Report: {page}", soft_wrap=True)  # a path broken in two cannot be clicked
 
@@ -53,7 +56,7 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
 def _arms(summary: dict) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
-    for name in ("linear top-1, %", "kNN top-1, %", "gain (linear)", "gain (kNN)", "seeds"):
+    for name in ("linear top-1, %", "kNN top-1, %", "gain, linear", "gain, kNN", "seeds"):
         table.add_column(name, justify="right", no_wrap=True)
     for arm, numbers in summary["arms"].items():
         scores = (
@@ -61,9 +64,16 @@ def _arms(summary: dict) -> Table:
             for name in ("top1", "knn")
         )
         gain = summary["gain"].get(arm) or {}
-        means = (gain[name]["mean"] if gain else None for name in ("linear", "knn"))
-        table.add_row(arm, *scores, *map(words.signed, means), str(numbers["n"]))
+        gains = (_gain(gain[name]) if gain else "–" for name in ("linear", "knn"))
+        table.add_row(arm, *scores, *gains, str(numbers["n"]))
     return table
+
+
+def _gain(gain: dict) -> str:
+    """The mean, and beneath it its 95 % interval; a star where it is significant."""
+    mean = words.signed(gain["mean"]) + "*" * words.significant(gain)
+    bounds = [words.signed(gain[bound]) for bound in ("low", "high")]
+    return mean if gain["low"] is None else f"{mean}\n[{', '.join(bounds)}]"
 
 
 def _right(pairs: dict) -> str:
