@@ -46,8 +46,9 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
     for line in filter(None, (words.shares(summary), words.cost(summary))):
         say(line)
     say(
-        "Last epoch; ± is the sample standard deviation over seeds, a gain the mean of the paired "
-        "differences to vanilla in points, with its 95 % interval; * significant at 5 %."
+        f"Top-1 of the last epoch; ± is the sample standard deviation over {_seeds(summary)}, a "
+        "gain the mean of the paired differences to vanilla in points, with its 95 % interval; "
+        "* significant at 5 %."
         f"{_beside(summary)}"
     )
     console.print(f"Report: {page}", soft_wrap=True)  # a path broken in two cannot be clicked
@@ -56,7 +57,7 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
 def _arms(summary: dict) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
-    for name in ("linear top-1, %", "kNN top-1, %", "gain, linear", "gain, kNN", "seeds"):
+    for name in ("linear, %", "kNN, %", "gain, linear", "gain, kNN"):
         table.add_column(name, justify="right", no_wrap=True)
     for arm, numbers in summary["arms"].items():
         scores = (
@@ -65,8 +66,13 @@ def _arms(summary: dict) -> Table:
         )
         gain = summary["gain"].get(arm) or {}
         gains = (_gain(gain[name]) if gain else "–" for name in ("linear", "knn"))
-        table.add_row(arm, *scores, *gains, str(numbers["n"]))
+        table.add_row(arm, *scores, *gains)
     return table
+
+
+def _seeds(summary: dict) -> str:
+    counts = sorted({numbers["n"] for numbers in summary["arms"].values()})
+    return f"{' or '.join(map(str, counts))} seed{'s' * (counts != [1])}"
 
 
 def _gain(gain: dict) -> str:
