@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from stages import combine, mine
 from stages.common.errors import ParamError
@@ -205,6 +207,20 @@ def test_exponents_are_floats(tmp_path, written):
     assert "  lr: 10.0" in text
     path.write_text(text.replace("  lr: 10.0", f"  lr: {written}"))
     assert load_all(path).linear_eval.lr == 1e-4
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_lists_filled_and_emptied_leave_a_readable_file(path):
+    """As `dvc exp run -S` does: ruamel puts comments behind a key where they break what follows."""
+    yaml = YAML()
+    text = path.read_text()
+    for rounds, handover in (([{"name": "round2", "sepp": {}}], [3]), ([], [])):
+        values = yaml.load(text)
+        values["rounds"], values["pretrain"]["handover"] = rounds, handover
+        stream = io.StringIO()
+        yaml.dump(values, stream)
+        text = stream.getvalue()
+        assert YAML(typ="safe").load(text) == values
 
 
 def test_counts_and_fractions_stay_apart(tmp_path):
