@@ -92,15 +92,17 @@ def test_killed_twice_a_training_ends_in_the_same_bits(tmp_path, streamed):
 
 def test_what_an_arm_leaves_on_its_way_survives_a_kill(tmp_path):
     """Killed after the epoch at which a round goes on, or before it."""
-    pretrain = ("stages.pretrain", "--arm", "vanilla", "--seed", "0")
+    pretrain = ("stages.pretrain", "--arm", "sepp", "--seed", "0")
     left: dict[int, bytes] = {}
     for killed in (0, 1, 5):
         folder = project(tmp_path / str(killed), **{"pretrain.handover": [3]})
         finish(command(folder, "stages.combine", "--arm", "vanilla", "--seed", "0"))
+        rows = folder / "data/combined"
+        (rows / "vanilla-0.parquet").rename(rows / "sepp-0.parquet")  # rounds start from sepp alone
         if killed:
             kill_after_a_checkpoint(command(folder, *pretrain), folder, killed)
         finish(command(folder, *pretrain))
-        left[killed] = (folder / "models/vanilla-0/epoch-3/training.safetensors").read_bytes()
+        left[killed] = (folder / "models/sepp-0/epoch-3/training.safetensors").read_bytes()
     assert left[0] == left[1] == left[5]
 
 
