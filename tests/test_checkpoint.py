@@ -120,6 +120,7 @@ def test_files_and_torchvision_names_are_told_apart(name, torchvision):
 
 
 def test_the_sampler_takes_only_what_was_recorded(project):
+    (project / "data/checkpoint.json").unlink()
     encoder = Encoder(EncoderConfig("resnet10", "cifar", 8, (0.5,) * 3, (0.25,) * 3))
     save_file(encoder.backbone.state_dict(), project / "w.safetensors")
     changes = {"sampler.checkpoint": "w.safetensors", "sampler.watch": ["file"]}
