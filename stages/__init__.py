@@ -8,6 +8,7 @@ library code.
     checkpoint    digests weights that were given, so that a change in them is noticed
     sampler       training images         -> models/sampler
     embed         K images, sampler       -> data/embeddings.parquet
+    explore       embeddings              -> data/explored: what every threshold would give
     mine          embeddings              -> data/pairs.parquet
     combine       manifest, pairs         -> data/combined/<arm>-<seed>.parquet
     pretrain      combined rows, images   -> models/<arm>-<seed>

@@ -16,6 +16,7 @@ STAGES = (
     "checkpoint",
     "sampler",
     "embed",
+    "explore",
     "mine",
     "combine",
     "pretrain",

@@ -1,8 +1,8 @@
 """Find the semantic pairs: images whose embeddings have a similarity in [sepp.min, sepp.max].
 
 Reads the embeddings of K training images and, to measure accuracy only, the labels in the
-manifest. Writes the pairs (the paper's semantic positive pairs set), their metrics, and the
-threshold curve from which a person chooses sepp.min and sepp.max.
+manifest, or, where images have none, the pairs that people have judged. Writes the pairs (the
+paper's semantic positive pairs set) and their metrics.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ import numpy as np
 from stages.common import artifacts
 from stages.common.command import Again, again_options, command, params_option
 from stages.common.errors import ParamError, SeppError
+from stages.common.images import ImageStore
+from stages.common.judged import LABELS, read_answers, resolve
 from stages.common.param_file import validate, yaml_value
 from stages.common.params import StageParams
 from stages.common.sections import MiningChanges, Seed, SeppMining
 from stages.mining import Pairs
+from stages.mining.advice import advise
 from stages.mining.caps import cap_pairs
 from stages.mining.cosine import Cosine
 from stages.mining.files import (
@@ -32,7 +35,7 @@ from stages.mining.files import (
     read_pairs,
     write_pairs,
 )
-from stages.mining.quality import describe
+from stages.mining.quality import describe, judged
 from stages.mining.recall import measure_recall
 from stages.mining.scratch import scratch_folder
 from stages.mining.search import MOST, find, similarity_of
@@ -46,6 +49,8 @@ logger = logging.getLogger(__name__)
 class Inputs:
     manifest: Path = Path("data/manifest.parquet")
     embeddings: Path = Path("data/embeddings.parquet")
+    images: Path = Path("data/images.npy")
+    answers: Path = LABELS
 
     @classmethod
     def again(cls, again: Again) -> Inputs:
@@ -56,13 +61,11 @@ class Inputs:
 class Outputs:
     pairs: Path = Path("data/pairs.parquet")
     metrics: Path = Path("reports/metrics/mine.json")
-    curve: Path = Path("reports/plots/thresholds.csv")
 
     @classmethod
     def again(cls, again: Again) -> Outputs:
-        name = f"{again.name}-{again.seed}"
-        metrics, curve = f"reports/metrics/rounds/{name}.json", f"reports/plots/rounds/{name}.csv"
-        return cls(again.folder / "pairs.parquet", Path(metrics), Path(curve))
+        metrics = Path(f"reports/metrics/rounds/{again.name}-{again.seed}.json")
+        return cls(again.folder / "pairs.parquet", metrics)
 
 
 class Params(StageParams):
@@ -79,10 +82,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         ids, x = read_embeddings(inputs.embeddings, memory, scratch)
         labels, train = read_labels(inputs.manifest, ids, inputs.embeddings)
         transform_rows(x, sepp.transform, sepp.shrinkage, ids, inputs.embeddings)
-        score = similarity_of(x, sepp, params.seed, memory, scratch)
-        # Before the pairs, since it is most needed where there are none, or too many.
-        artifacts.write_csv(outputs.curve, score.curve(labels))
-        check_count(score, len(ids), sepp, memory, outputs.curve)
+        score = similarity_of(x, sepp, params.seed, memory, scratch, sepp.engine)
+        check_count(score, len(ids), sepp, memory)
         found = scratch / "pairs.parquet"
         origin = {
             **embeddings_origin(inputs.embeddings),
@@ -93,8 +94,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         low = find(score, ids, sepp, found, origin)
         if low is None:
             logger.info("no pair: looking for the nearest")
-            advice = score.advice(sepp.min, sepp.max)
-            raise SeppError(f"{inputs.embeddings}: {advice} (see {outputs.curve})")
+            advice = advise(score, len(ids), sepp.min, sepp.max)
+            raise SeppError(f"{inputs.embeddings}: {advice}")
         recall = None
         if sepp.engine == "ivf" and not sepp.neighbours:
             recall = measure_recall(x, read_pairs(found, ids), low, sepp.max, params.seed)
@@ -106,6 +107,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
             kept = cap_pairs(lambda: read_pairs(found, ids), len(ids), *limits)
             write_pairs(outputs.pairs, _chosen(read_pairs(found, ids), kept), ids, about)
     metrics = describe(read_pairs(outputs.pairs, ids), labels)
+    if metrics["accuracy"] is None:
+        metrics |= judge(inputs, lambda: read_pairs(outputs.pairs, ids), ids)
     if recall:
         metrics["recall"] = recall
     artifacts.write_json(outputs.metrics, metrics)
@@ -120,10 +123,11 @@ def say(metrics: dict, interval: dict[str, object], train: int) -> None:
     right = "unknown"
     if accuracy is not None:
         low, high = metrics["accuracy_low"], metrics["accuracy_high"]
-        right = f"{accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}; by chance {chance:.1%})"
+        by = f"by chance {chance:.1%}" if chance else f"of {metrics['judged']:,} judged pairs"
+        right = f"{accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}; {by})"
     where = f"{metrics['images']:,} images in [{interval['min']:.6g}, {interval['max']:.6g}]"
     logger.info("%s pairs of %s, accuracy %s", f"{count:,}", where, right)
-    if accuracy is not None and low <= chance:
+    if accuracy is not None and chance is not None and low <= chance:
         worse = "are no" if metrics["accuracy_high"] <= chance else "are not shown to be"
         remedy = f"{stricter}, or train the sampler longer"
         logger.warning("these pairs %s better than chance: %s", worse, remedy)
@@ -136,9 +140,22 @@ def say(metrics: dict, interval: dict[str, object], train: int) -> None:
         )
 
 
-def check_count(
-    score: Cosine | Walk, rows: int, sepp: SeppMining, memory: int, curve: Path
-) -> None:
+def judge(inputs: Inputs, blocks: Callable[[], Iterator[Pairs]], ids: np.ndarray) -> dict:
+    """The metrics of accuracy of unlabelled pairs that people's answers give; none without any."""
+    answers = read_answers(inputs.answers)
+    if not answers:
+        return {}
+    verdicts = resolve(answers, ImageStore(inputs.manifest, inputs.images))
+    if verdicts.lost:
+        logger.warning(
+            "%s: %s answers are on images that the data set does not have",
+            inputs.answers,
+            f"{verdicts.lost:,}",
+        )
+    return judged(blocks(), ids, verdicts)
+
+
+def check_count(score: Cosine | Walk, rows: int, sepp: SeppMining, memory: int) -> None:
     """Raises ParamError if there would be more pairs than can be handled."""
     most = MOST if sepp.max_per_anchor is None and sepp.max_pairs is None else min(MOST, memory)
     if sepp.pairs_per_image is not None:
@@ -153,7 +170,7 @@ def check_count(
             Path("params.yaml"),
             f"sepp.{key}",
             f"{value}: about {expected:,.0f} pairs of {rows:,} images{where}, above {most:,}; "
-            f"{remedy} (see {curve})",
+            f"{remedy}",
         )
 
 
@@ -179,9 +196,8 @@ def changes_options(function: Callable[..., None]) -> Callable[..., None]:
 def main(params_file: Path, again: Again | None, **leaves: str | None) -> None:
     """Find all pairs of embedded images with a similarity in [sepp.min, sepp.max].
 
-    Writes data/pairs.parquet, reports/metrics/mine.json (count, accuracy, balance) and
-    reports/plots/thresholds.csv (pairs and accuracy per 0.01 of similarity); for a round, to
-    data/rounds/, reports/metrics/rounds/ and reports/plots/rounds/.
+    Writes data/pairs.parquet and reports/metrics/mine.json (count, accuracy, balance); for a round,
+    to data/rounds/ and reports/metrics/rounds/.
     """
     params = Params.load(params_file)
     given = {leaf: yaml_value(text) for leaf, text in leaves.items() if text is not None}

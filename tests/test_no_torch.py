@@ -12,7 +12,7 @@ from tests.conftest import REPOSITORY
 HEAVY = ("torch", "lightning", "torchvision", "kornia", "lightly")
 
 
-STAGES = ("source", "prepare", "checkpoint", "mine", "combine", "report", "cli")
+STAGES = ("source", "prepare", "checkpoint", "explore", "mine", "combine", "report", "cli")
 COMMANDS = ("preset", "summary", "doctor", "clean_state")  # scores runs the encoder
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +38,7 @@ class ImageStore:
         self.name: str = about.get("name", "")
         self._offsets, self._lengths = table["offset"].to_numpy(), table["length"].to_numpy()
         self._paths = table["path"].to_pylist() if table["path"].null_count < len(table) else None
+        self._digests = table["digest"].to_pylist() if self._paths else None
         if not images.exists():
             raise ArtifactError(images, "is missing", "prepare")
 
@@ -73,6 +76,32 @@ class ImageStore:
             raise DataError(
                 f"{name}: no longer reads ({reason}); put it back, or run `dvc repro prepare`"
             ) from None
+
+    def key(self, id: int) -> str:
+        """A name of the image's content, which it keeps when the data set is put together anew: 16
+        hexadecimal digits."""
+        if self._digests:
+            return self._digests[id]
+        start = self._offsets[id]
+        content = (
+            self.packed[id]
+            if self.packed is not None
+            else self._file[start : start + self._lengths[id]]
+        )
+        return hashlib.blake2b(np.ascontiguousarray(content), digest_size=8).hexdigest()
+
+    def find(self, names: Collection[tuple[int, str]]) -> dict[str, int]:
+        """The id of each image of `names`, by its key; those that are gone are left out.
+
+        A name is an id, which is looked at first, and the key. Elsewhere is looked for unless the
+        images are streamed from one file, which would be read as a whole.
+        """
+        ids = [id for id, key in names if 0 <= id < len(self.ids) and self.key(id) == key]
+        found = {self.key(id): id for id in ids}
+        if {key for _, key in names} - found.keys() and (self._digests or self.packed is not None):
+            everywhere = {self.key(id): id for id in reversed(self.ids.tolist())}
+            found = {key: everywhere[key] for _, key in names if key in everywhere} | found
+        return found
 
     def pixels(self, id: int) -> np.ndarray:
         """(H, W, 3) uint8."""

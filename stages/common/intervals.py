@@ -24,9 +24,14 @@ def accuracy_interval(right: float, pairs: float, degrees: np.ndarray) -> tuple[
     With `degrees` (N,), how many of the pairs each image is in, they count as
     2 pairs^2 / sum(degrees^2) trials: all of them where no two share an image, two for a star.
     """
-    squares = float(np.square(degrees, dtype=np.float64).sum())
-    trials = min(pairs, 2 * pairs**2 / squares) if squares else pairs
-    return wilson(right / pairs * trials, trials)
+    of = trials(pairs, float(np.square(degrees, dtype=np.float64).sum()))
+    return wilson(right / pairs * of, of)
+
+
+def trials(pairs: float, squares: float) -> float:
+    """How many independent pairs so many count as; `squares` is the sum over images of the squared
+    number of pairs that each is in."""
+    return min(pairs, 2 * pairs**2 / squares) if squares else pairs
 
 
 def chance_accuracy(labels: np.ndarray) -> float | None:

@@ -228,17 +228,22 @@ class Embed(Section):
         return k
 
 
-class SeppMining(Section):
-    """The leaves of `sepp` that decide which pairs are mined."""
+class SeppScore(Section):
+    """The leaves of `sepp` that decide how similar two images are."""
 
     transform: Literal["none", "center", "whiten"]  # of the embeddings, before they are compared
     shrinkage: Annotated[float, Field(ge=0)]  # of whitening, times the largest deviation
     neighbours: Annotated[int, Field(ge=0)]  # k of the walks that are compared; 0: embeddings are
+    memory: Annotated[float, Field(gt=0, le=2**20)]  # GiB that mining may take
+
+
+class SeppMining(SeppScore):
+    """The leaves of `sepp` that decide which pairs are mined."""
+
+    engine: str  # auto, or a file of stages/mining/engines: all exact but ivf
     min: Cosine  # lowest and highest similarity of a pair, both inclusive
     max: Cosine
     pairs_per_image: Annotated[float, Field(gt=0)] | None  # so many of the highest, instead of min
-    engine: str  # auto, or a file of stages/mining/engines: all exact but ivf
-    memory: Annotated[float, Field(gt=0, le=2**20)]  # GiB that mining may take
     max_per_anchor: Count | None  # keep at most so many pairs of an image
     max_pairs: Count | None  # keep at most so many pairs
 

@@ -1,86 +1,50 @@
-"""When no pair is found: what similarities there are, and which threshold would give some."""
+"""When no pair is found: which other threshold would give a useful number of them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
-
-import numpy as np
-
-from stages.mining import MEMORY, pair_blocks
-from stages.mining.estimate import expected_pairs
-from stages.mining.pairs import Pairs
-from stages.mining.rows import error_bound
-
-MANY = 10**6  # pairs, which are no longer counted
-SAMPLE = 2_048  # rows that tell where to look
-EDGE = 1e-6  # a float32 may be on the wrong side of the decimal that it stands for
-Search = Callable[[float, float], Iterator[Pairs]]  # all pairs in an interval
+from typing import Protocol
 
 
-def advise(
-    x: np.ndarray,
-    lo: float,
-    hi: float,
-    engine: str = "auto",
-    memory: int = MEMORY,
-    scratch: Path | None = None,
-) -> str:
-    """One line on why no two of the unit rows x (N, D) have a similarity in [lo, hi].
+class Score(Protocol):
+    """What is asked of `Cosine` and `Walk`."""
 
-    It gives the similarities nearest to the interval, over all pairs, and the nearest round
-    `sepp.min`, or `sepp.max` for pairs that lie above it, with the number of pairs that it really
-    gives (with `ivf`, of pairs that this finds). The rest is as for `find_pairs`.
+    lowest: float
+
+    def expected(self, lo: float, hi: float) -> float: ...
+
+    def threshold(self, count: float, hi: float) -> float: ...
+
+
+def advise(score: Score, rows: int, lo: float, hi: float) -> str:
+    """One line on why no two of so many images have a similarity in [lo, hi].
+
+    It proposes the `sepp.min` that gives about one pair an image, or as many as there are, and a
+    higher `sepp.max` where pairs lie above it. Counts of more than 512 images are estimates.
     """
-    if len(x) < 2:
-        return f"{len(x)} embedded image{'s' * (len(x) != 1)}, and a pair needs two: raise embed.k"
-    search = partial(pair_blocks, x, engine=engine, memory=memory, scratch=scratch)
-    below, above = _around(x, lo, hi, search)
+    if rows < 2:
+        return f"{rows} embedded image{'s' * (rows != 1)}, and a pair needs two: raise embed.k"
     options = []
-    if above < math.inf:
-        options.append(_first(x, "max", math.ceil((above - EDGE) * 1000), lo, hi, search))
-    if below > -math.inf:
-        options.append(_first(x, "min", math.floor((below + EDGE) * 100), lo, hi, search))
-    text = ", ".join(option for option in options if option)
-    nearest = " and ".join(f"{value:.4f}" for value in (below, above) if abs(value) < math.inf)
-    return (
-        f"no pair of {len(x):,} images has a similarity in [{lo}, {hi}]; "
-        f"the nearest have {nearest}: {text}"
-    )
+    if above := score.expected(hi, 1.0) if hi < 1 else 0:
+        options.append(f"sepp.max=1.0 would give {_about(above)}")
+    useful = _useful(score, rows, hi)
+    if useful is not None:
+        options.append(f"sepp.min={useful:g} would give {_about(score.expected(useful, hi))}")
+    if not options:
+        return f"no two of {rows:,} images are alike at all: raise embed.k, or sepp.max"
+    text = f"no pair of {rows:,} images has a similarity in [{lo:g}, {hi:g}]"
+    best = score.threshold(1, hi)
+    nearest = f"; the highest below have about {best:.3f}" if best > score.lowest else ""
+    return f"{text}{nearest}: {', '.join(options)}"
 
 
-def _first(x: np.ndarray, key: str, step: int, lo: float, hi: float, search: Search) -> str:
-    """The first bound from `step` outwards that gives pairs; a float32 estimate may be one off."""
-    steps = range(min(step, 1000), 1001) if key == "max" else range(max(step, -100), -101, -1)
-    for tried in steps:
-        low, high = (lo, tried / 1000) if key == "max" else (tried / 100, hi)
-        if low > high:
-            continue
-        about = expected_pairs(x, low, high, seed=0)
-        if about > MANY:
-            return f"sepp.{key}={high if key == 'max' else low} would give about {about:,.0f} pairs"
-        count = sum(len(pairs.anchor) for pairs in search(low, high))
-        if count:
-            value = high if key == "max" else low
-            return f"sepp.{key}={value} would give {count:,} pair{'s' * (count > 1)}"
-    return ""
+def _useful(score: Score, rows: int, hi: float) -> float | None:
+    """A threshold that about one pair an image reaches; fewer where there are no more."""
+    for count in (rows, rows / 4, 1):
+        low = score.threshold(count, hi)
+        if low > score.lowest:
+            return low
+    return None
 
 
-def _around(x: np.ndarray, lo: float, hi: float, search: Search) -> tuple[float, float]:
-    """Over all pairs of rows: the highest similarity below `lo`, and the lowest above `hi`; -inf
-    and inf where there is none. Where too many would have to be searched, those of a sample."""
-    rng = np.random.default_rng(0)
-    sample = x[np.sort(rng.choice(len(x), min(len(x), SAMPLE), replace=False))]
-    values = np.clip(sample @ sample.T, -1, 1)[np.triu_indices(len(sample), 1)]
-    slack, middle = error_bound(x.shape[1]), (lo + hi) / 2
-    # The best pairs of the sample, or better ones: few are as near.
-    near = float(values[values <= middle].max(initial=-np.inf))
-    far = float(values[values >= middle].min(initial=np.inf))
-    below, above = (max(-1.0, near - slack), lo), (hi, min(1.0, far + slack))
-    if expected_pairs(x, *below, seed=0) <= MANY:
-        near = max((float(p.similarity.max()) for p in search(*below)), default=-math.inf)
-    if expected_pairs(x, *above, seed=0) <= MANY:
-        far = min((float(p.similarity.min()) for p in search(*above)), default=math.inf)
-    return near, far
+def _about(count: float) -> str:
+    return f"about {count:,.0f} pairs" if count >= 1.5 else "about one pair"

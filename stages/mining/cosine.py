@@ -8,11 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.common.progress import Progress
 from stages.mining import pair_blocks
-from stages.mining.advice import advise
-from stages.mining.curve import threshold_curve
 from stages.mining.estimate import expected_pairs, threshold_of
 from stages.mining.pairs import Pairs
+from stages.mining.rows import error_bound, similarity
+from stages.mining.tally import Partners
+
+COMPARED = 10**10  # pairs of rows that are gone through for partners, at most
+FEWEST = 2_000  # rows that are then compared with all, at least
+SIMILARITIES = 2**22  # in work at a time, 16 MiB
+BLOCK = 2**11  # rows whose partners come together
 
 
 class Cosine(NamedTuple):
@@ -34,8 +40,35 @@ class Cosine(NamedTuple):
     def threshold(self, count: float, hi: float) -> float:
         return threshold_of(self.x, count, hi, self.seed)
 
-    def curve(self, labels: np.ndarray) -> list[dict]:
-        return threshold_curve(self.x, labels, self.seed)
+    def partners(self, lo: float) -> Iterator[Partners]:
+        """All pairs of at least `lo` that some rows are in, block by block: of every row, or, of
+        more than 100,000, of as many as 10^10 comparisons allow, drawn at random."""
+        rows = len(self.x)
+        count = min(rows, max(FEWEST, COMPARED // max(1, rows)))
+        rng = np.random.default_rng(self.seed)
+        anchors = np.sort(rng.choice(rows, count, replace=False))
+        step = max(1, SIMILARITIES // BLOCK)
+        with Progress("explore", count, "rows") as progress:
+            for start in range(0, count, BLOCK):
+                chosen = anchors[start : start + BLOCK]
+                found = [
+                    self._near(chosen, first, first + step, lo) for first in range(0, rows, step)
+                ]
+                yield Partners(
+                    chosen, *(np.concatenate(column) for column in zip(*found, strict=True))
+                )
+                progress.advance(len(chosen))
 
-    def advice(self, lo: float, hi: float) -> str:
-        return advise(self.x, lo, hi, self.engine, self.memory, self.scratch)
+    def _near(
+        self, anchors: np.ndarray, start: int, stop: int, lo: float
+    ) -> tuple[np.ndarray, ...]:
+        """Place of the anchor (M,), partner in start:stop, and similarity of pairs of at least
+        `lo`, by the formula that mining uses: counts do not depend on the BLAS."""
+        fast = self.x[anchors] @ self.x[start:stop].T  # (A, stop - start)
+        place, partner = np.nonzero(fast >= np.float32(lo) - error_bound(self.x.shape[1]))
+        partner = partner + start
+        other = anchors[place] != partner
+        place, partner = place[other], partner[other]
+        value = similarity(self.x, anchors[place], partner)
+        near = value >= np.float32(lo)
+        return place[near], partner[near], value[near]

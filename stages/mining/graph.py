@@ -53,9 +53,9 @@ class Graph:
         np.minimum(self.reach, self.rows, out=self.reach)
         self.left = max(0, memory - 12 * self.weights.nnz - 60 * self.rows)  # bytes for pairs
 
-    def pairs(self, lo: float, memory: int) -> Iterator[tuple[int, Pairs]]:
+    def pairs(self, lo: float, memory: int, both: bool = False) -> Iterator[tuple[slice, Pairs]]:
         """Pairs with a common neighbour and a similarity of at least `lo`, as float32, sorted; in
-        blocks of so many rows as `memory` bytes hold, with that number.
+        blocks of so many rows as `memory` bytes hold, with these. `both`: each pair from both ends.
 
         The similarity of i and j is the fourth root of P^2[i, j] / sqrt(P^2[i, i] P^2[j, j]), the
         cosine of rows i and j of P, or of W D^-1/2, which differ by a factor for each row. The root
@@ -68,16 +68,16 @@ class Graph:
         while start < self.rows:
             fits = int(np.searchsorted(total, total[start] + most, "right")) - 1
             stop = min(max(start + 1, fits), self.rows)
-            yield stop - start, self._block(start, stop, lo)
+            yield slice(start, stop), self._block(start, stop, lo, both)
             start = stop
 
-    def _block(self, start: int, stop: int, lo: float) -> Pairs:
+    def _block(self, start: int, stop: int, lo: float, both: bool) -> Pairs:
         square = self._scaled(start, stop) @ self.weights
         square.sort_indices()
         anchor = np.repeat(np.arange(start, stop), np.diff(square.indptr))
-        upper = square.indices > anchor
-        anchor, positive, value = anchor[upper], square.indices[upper], square.data[upper]
-        del square, upper
+        chosen = square.indices != anchor if both else square.indices > anchor
+        anchor, positive, value = anchor[chosen], square.indices[chosen], square.data[chosen]
+        del square, chosen
         common = value > 0
         value /= self.norm[anchor]
         value /= self.norm[positive]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.common.errors import ParamError
-from stages.common.sections import SeppMining
+from stages.common.sections import SeppMining, SeppScore
 from stages.mining.cosine import Cosine
 from stages.mining.files import read_pairs, write_pairs
 from stages.mining.graph import memory_needed
@@ -23,7 +23,7 @@ LOWER = 0.01  # of similarity, if they were too few all the same
 
 
 def similarity_of(
-    x: np.ndarray, sepp: SeppMining, seed: int, memory: int, scratch: Path
+    x: np.ndarray, sepp: SeppScore, seed: int, memory: int, scratch: Path, engine: str = "auto"
 ) -> Cosine | Walk:
     """The score of `sepp` over x (N, D), unit rows, transformed already; `memory` in bytes.
 
@@ -32,10 +32,10 @@ def similarity_of(
     if sepp.neighbours:
         check_walks(len(x), sepp, memory)
         return Walk(x, sepp.neighbours, memory)
-    return Cosine(x, seed, sepp.engine, memory, scratch)
+    return Cosine(x, seed, engine, memory, scratch)
 
 
-def check_walks(rows: int, sepp: SeppMining, memory: int) -> None:
+def check_walks(rows: int, sepp: SeppScore, memory: int) -> None:
     """Raises ParamError if the graph that is walked over cannot be held in `memory` bytes."""
     needed = memory_needed(rows, sepp.neighbours) if sepp.neighbours else 0
     if needed > memory:

@@ -14,9 +14,9 @@ import numpy as np
 
 from stages.common.progress import Progress
 from stages.mining import MEMORY
-from stages.mining.curve import EDGE, Bins, lowest_edge
 from stages.mining.graph import Graph
 from stages.mining.pairs import Pairs
+from stages.mining.tally import Partners
 
 RESOLUTION = 1_000  # steps of similarity that are counted apart
 
@@ -43,7 +43,7 @@ class Walk:
         with Progress("mine", self.rows, "rows") as progress:
             for rows, pairs in self.graph.pairs(lo, self.memory):
                 yield pairs.take(pairs.similarity <= np.float32(hi))
-                progress.advance(rows)
+                progress.advance(rows.stop - rows.start)
 
     def expected(self, lo: float, hi: float) -> float:
         """How many pairs lie in [lo, hi], to 0.001."""
@@ -57,33 +57,13 @@ class Walk:
         enough = np.flatnonzero(above >= count)
         return enough[-1] / RESOLUTION if len(enough) else 0.0
 
-    def curve(self, labels: np.ndarray) -> list[dict]:
-        """The threshold curve, over all pairs: in one pass, or in several if the bins of a part of
-        the similarities are all that fits."""
-        table, memory = [], self.memory // 2
-        size = max(1, memory // (4 * max(1, self.rows)))
-        edge = lowest_edge(self.threshold(4 * self.rows, 1.0))
-        while edge < 100:
-            bins = Bins(edge, self.rows, edge := min(edge + size, 100))
-            for _, pairs in self.graph.pairs(bins.lowest / 100 - EDGE, memory):
-                bins.add(*pairs, labels)
-            table += bins.table()
-        return table
-
-    def advice(self, lo: float, hi: float) -> str:
-        """One line on why no pair has a similarity in [lo, hi]."""
-        found = np.flatnonzero(self.counts)
-        if not len(found):
-            return f"{self.rows} embedded images have no common neighbours: raise embed.k"
-        if hi <= 0:
-            return "walks have similarities above 0: raise sepp.max"
-        best = found[-1] / RESOLUTION
-        useful = self.threshold(self.rows, hi)
-        return (
-            f"no pair of {self.rows:,} images has a similarity in [{lo}, {hi}]; the highest has "
-            f"about {best:.3f}: sepp.min={useful} would give about "
-            f"{self.expected(useful, hi):,.0f} pairs"
-        )
+    def partners(self, lo: float) -> Iterator[Partners]:
+        """All pairs of at least `lo` that each row is in, block by block."""
+        with Progress("explore", self.rows, "rows") as progress:
+            for rows, pairs in self.graph.pairs(lo, self.memory // 2, both=True):
+                anchors = np.arange(rows.start, rows.stop)
+                yield Partners(anchors, pairs.anchor - rows.start, *pairs[1:])
+                progress.advance(len(anchors))
 
     @cached_property
     def counts(self) -> np.ndarray:

@@ -10,7 +10,10 @@ from stages.reporting.statistics import ALPHA, binomial_error, fieller, holm, pa
 
 BASELINE, BOUND = "vanilla", "oracle"
 SCORES = {"linear": "linear_top1", "knn": "knn_top1"}  # name in the summary, in an evaluation
-PAIRS = ("count", "accuracy", "accuracy_low", "accuracy_high", "chance", "anchors_covered")
+PAIRS = (
+    *("count", "accuracy", "accuracy_low", "accuracy_high"),
+    *("judged", "chance", "anchors_covered"),
+)
 
 
 def summarise(
@@ -23,7 +26,7 @@ def summarise(
     """What was found and what it was worth.
 
     data: name, training and test images. pairs: count, accuracy with its 95 % interval, the
-    accuracy of random pairs (shares), anchors_covered. arms: of each, the mean and the sample
+    accuracy of random pairs (shares), judged, how many it is over, anchors_covered. arms: of each, the mean and the sample
     standard deviation over n seeds of linear and of kNN top-1, in percent, the values of each seed,
     the optimiser steps, the epochs, and the rows seen, those of what was continued included. gain:
     of each arm but vanilla, for linear and knn: mean of the paired differences to vanilla, their
