@@ -88,7 +88,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def explore(score: Cosine | Walk, labels: np.ndarray, ids: np.ndarray, seed: int) -> Explored:
-    """All but the origin of the embeddings; labels (K,) with -1 = none, `ids` (K,) of the images."""
+    """All but the origin of the embeddings; `labels` (K,), -1 = none, and `ids` (K,) of images."""
     rows = len(ids)
     edges = edges_of(lowest(score, rows))
     tally, anchors = Tally(edges, labels, seed), 0

@@ -1,6 +1,5 @@
 """The mine stage on small Parquet files, and as a command."""
 
-import csv
 import dataclasses
 import json
 import logging
@@ -18,10 +17,11 @@ from filelock import FileLock
 from stages import mine
 from stages.common import artifacts
 from stages.common.errors import ArtifactError, EmbeddingError, ParamError, SeppError
+from stages.common.judged import Answer, write_answers
 from stages.common.sections import SeppMining
 from stages.common.unit import unit_rows
 from stages.mining import Pairs, cosine, files, find_pairs, pair_blocks, search
-from stages.report import CURVE
+from tests.made import packed_store, write_embeddings, write_manifest
 
 IMAGES, DIM = 60, 8
 MINING = {  # what the paper does
@@ -30,32 +30,6 @@ MINING = {  # what the paper does
 }  # fmt: skip
 SCORE = {"transform": "none", "shrinkage": 0.0, "neighbours": 0}
 SCORE |= {"layer": "projection", "views": 0, "encoder": "5e"}
-
-
-def write_manifest(path: Path, labels: np.ndarray) -> None:
-    n = len(labels)
-    columns = {
-        "id": np.arange(n),
-        "split": ["train"] * n,
-        "label": labels,
-        "path": pa.nulls(n, pa.string()),
-        "offset": np.full(n, -1),
-        "length": np.full(n, -1),
-        "digest": [""] * n,
-    }
-    artifacts.write_parquet(path, pa.table(columns), artifacts.MANIFEST)
-
-
-def write_embeddings(path: Path, ids: np.ndarray, x: np.ndarray, group: int = 10**6) -> None:
-    schema = artifacts.embeddings_schema(x.shape[1])
-    about = {"d": x.shape[1], "layer": "projection", "views": 0, "encoder": "5e"}
-    with artifacts.parquet_writer(path, schema, about) as writer:
-        for start in range(0, len(ids), group):
-            rows = pa.FixedSizeListArray.from_arrays(
-                pa.array(x[start : start + group].ravel()), x.shape[1]
-            )
-            columns = [pa.array(ids[start : start + group]), rows.cast(schema.field(1).type)]
-            writer.write_table(pa.table(columns, schema=writer.schema))
 
 
 def params(lo: float = 0.9, hi: float = 0.999, seed: int = 0, **caps: int) -> mine.Params:
@@ -72,22 +46,23 @@ class Case:
 
     @property
     def inputs(self) -> mine.Inputs:
-        return mine.Inputs(self.folder / "manifest.parquet", self.folder / "embeddings.parquet")
+        names = "manifest.parquet", "embeddings.parquet", "images.npy", "pair_labels.csv"
+        return mine.Inputs(*(self.folder / name for name in names))
 
     @property
     def outputs(self) -> mine.Outputs:
-        names = "pairs.parquet", "mine.json", "thresholds.csv"
+        names = "pairs.parquet", "mine.json"
         return mine.Outputs(*(self.folder / "out" / name for name in names))
 
     def write(self) -> None:
         write_manifest(self.inputs.manifest, self.labels)
         write_embeddings(self.inputs.embeddings, self.ids, self.x)
 
-    def run(self, *args: float, **kwargs: float) -> tuple[pa.Table, dict, list[dict]]:
+    def run(self, *args: float, **kwargs: float) -> tuple[pa.Table, dict]:
         mine.run(params(*args, **kwargs), self.inputs, self.outputs)
         pairs = artifacts.read_parquet(self.outputs.pairs, artifacts.PAIRS, "mine")
         metrics = artifacts.read_json(self.outputs.metrics, "mine")
-        return pairs, metrics, list(csv.DictReader(self.outputs.curve.open()))
+        return pairs, metrics
 
 
 @pytest.fixture
@@ -102,7 +77,7 @@ def case(tmp_path) -> Case:
 
 
 def test_end_to_end(case):
-    table, metrics, curve = case.run()
+    table, metrics = case.run()
     expected = find_pairs(case.x, 0.9, 0.999)
     np.testing.assert_array_equal(table["anchor"], case.ids[expected.anchor])
     np.testing.assert_array_equal(table["positive"], case.ids[expected.positive])
@@ -116,10 +91,7 @@ def test_end_to_end(case):
     assert metrics["accuracy_low"] < metrics["accuracy"] <= metrics["accuracy_high"]
     shares = np.bincount(case.labels[case.ids]) / len(case.ids)
     assert metrics["chance"] == pytest.approx((shares**2).sum(), abs=1e-6)
-    assert list(curve[0]) == list(CURVE)
-    lowest = float(curve[0]["similarity"])  # four pairs an image are wanted in it
-    assert sum(int(row["pairs"]) for row in curve) == len(find_pairs(case.x, lowest, 1).anchor)
-    assert lowest < 0.8
+    assert metrics["judged"] == metrics["count"]
 
 
 def test_pairs_no_better_than_chance_are_warned_of(case, caplog):
@@ -144,7 +116,7 @@ def test_so_many_pairs_per_image_are_the_most_similar_below_max(case):
     every = find_pairs(case.x, -1, 0.999)
     for per_image in (0.1, 1.0, 4.0):
         count = round(per_image * IMAGES / 2)
-        table, metrics, _ = case.run(0.9, 0.999, pairs_per_image=per_image)
+        table, metrics = case.run(0.9, 0.999, pairs_per_image=per_image)
         kept = np.sort(np.lexsort((np.arange(len(every.anchor)), -every.similarity))[:count])
         np.testing.assert_array_equal(table["anchor"], case.ids[every.anchor[kept]])
         np.testing.assert_array_equal(table["positive"], case.ids[every.positive[kept]])
@@ -168,7 +140,7 @@ def test_far_too_many_pairs_as_alike_as_the_last_are_told_before_they_are_found(
 
 
 def test_more_pairs_per_image_than_there_are_is_said(case, caplog):
-    table, _, _ = case.run(0.9, 1.0, pairs_per_image=100.0)
+    table, _ = case.run(0.9, 1.0, pairs_per_image=100.0)
     assert len(table) == 30 * 29 / 2
     assert "there are only 435 pairs" in caplog.text
 
@@ -176,19 +148,20 @@ def test_more_pairs_per_image_than_there_are_is_said(case, caplog):
 @pytest.mark.parametrize("changes", [{"transform": "whiten", "shrinkage": 0.1}, {"neighbours": 5}])
 def test_another_score_finds_other_pairs_of_the_same_embeddings(case, changes):
     before = case.inputs.embeddings.read_bytes()
-    plain, _, _ = case.run(pairs_per_image=1.0)
-    other, metrics, curve = case.run(0.0, 1.0, pairs_per_image=1.0, **changes)
+    plain, _ = case.run(pairs_per_image=1.0)
+    other, metrics = case.run(0.0, 1.0, pairs_per_image=1.0, **changes)
     assert len(other) == len(plain) == IMAGES / 2
     assert not other.equals(plain)
     assert metrics["accuracy"] > 0.9
-    assert sum(int(row["pairs"]) for row in curve) >= len(other)
     assert case.inputs.embeddings.read_bytes() == before
-    again, _, _ = case.run(artifacts.metadata(other)["min"], 1.0, **changes)  # as an interval
+    again, _ = case.run(artifacts.metadata(other)["min"], 1.0, **changes)  # as an interval
     assert again.equals(other)
 
 
 def test_a_walk_without_pairs_says_what_there_is(case):
-    with pytest.raises(SeppError, match=r"no pair of 30 images .* the highest has about 0\.\d+"):
+    with pytest.raises(
+        SeppError, match=r"no pair of 30 images .* the highest below have about 0\.\d+"
+    ):
         case.run(0.999999, 1.0, neighbours=3)
 
 
@@ -197,7 +170,6 @@ def test_walks_that_do_not_fit_are_told_before_the_search(case, monkeypatch):
     wanted = r"params.yaml: sepp.neighbours: 20: walks over 30 images take 1.17 GiB, above "
     with pytest.raises(ParamError, match=wanted + r"sepp.memory 1: .* or embed.k$"):
         case.run(0.0, 1.0, neighbours=20)
-    assert not case.outputs.curve.exists()
     case.run(0.0, 1.0, neighbours=17)
 
 
@@ -219,8 +191,7 @@ def test_an_interrupted_run_leaves_what_was_there(case, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         case.run(lo=0.8)
     after = {f: f.read_bytes() for f in case.outputs.pairs.parent.rglob("*") if f.is_file()}
-    curve = case.outputs.curve  # made before the pairs, and the same for every interval
-    assert {**after, curve: b""} == {**before, curve: b""}
+    assert after == before
 
 
 def test_what_a_killed_run_left_is_cleared(case):
@@ -261,7 +232,6 @@ def test_far_too_many_pairs_are_told_before_they_are_found(case, monkeypatch):
     with pytest.raises(ParamError, match=message):
         case.run(0.0, 1.0)
     assert not case.outputs.pairs.exists()
-    assert case.outputs.curve.exists()
 
 
 def test_byte_for_byte(case):
@@ -281,7 +251,7 @@ def test_byte_for_byte(case):
 @pytest.mark.parametrize("limit", [1, 2])
 def test_caps(case, limit, caplog):
     with caplog.at_level(logging.INFO):
-        table, metrics, _ = case.run(max_per_anchor=limit, max_pairs=5)
+        table, metrics = case.run(max_per_anchor=limit, max_pairs=5)
     ends = np.concatenate([table["anchor"], table["positive"]])
     assert np.unique(ends, return_counts=True)[1].max() <= limit
     assert metrics["count"] == len(table) == 5
@@ -294,10 +264,38 @@ def test_caps(case, limit, caplog):
 def test_no_labels(case):
     case.labels[:] = -1
     case.write()
-    _, metrics, curve = case.run()
+    _, metrics = case.run()
     assert metrics["accuracy"] is None
     assert "no labels" in metrics["note"]
-    assert {row["accuracy"] for row in curve} == {""}
+
+
+def test_people_s_answers_are_the_accuracy_where_there_are_no_labels(case):
+    case.labels[:] = -1
+    case.write()
+    pixels = np.random.default_rng(0).integers(256, size=(IMAGES, 4, 4, 3), dtype=np.uint8)
+    store = packed_store(case.folder, pixels)
+    pairs, _ = case.run()
+    ends = list(zip(pairs["anchor"].to_pylist(), pairs["positive"].to_pylist(), strict=True))
+    answers = [
+        Answer(i, j, store.key(i), store.key(j), 0.9, said, "", "other")
+        for (i, j), said in zip(ends, ["yes", "no", "yes", "unsure", "yes"], strict=False)
+    ]
+    apart = next(j for j in case.ids.tolist()[::-1] if (ends[0][0], j) not in ends)
+    answers.append(answers[0]._replace(positive_id=apart, positive=store.key(apart), answer="no"))
+    write_answers(case.inputs.answers, answers)
+    _, metrics = case.run()
+    assert (metrics["accuracy"], metrics["judged"]) == (0.75, 4)  # one stratum: fewer than five
+    assert metrics["accuracy_low"] < 0.5
+    assert metrics["chance"] is None
+    assert "estimated from 4 of the pairs, which people have judged" in metrics["note"]
+    write_answers(case.inputs.answers, [answers[-1]])
+    assert "none of the pairs was judged" in case.run()[1]["note"]
+
+
+def test_labels_are_taken_before_answers(case):
+    write_answers(case.inputs.answers, [Answer(1, 3, "a", "b", 0.9, "no", "", "")])
+    _, metrics = case.run()
+    assert metrics["judged"] == metrics["count"]
 
 
 def test_no_pair_says_what_would_give_some(case):
@@ -306,13 +304,12 @@ def test_no_pair_says_what_would_give_some(case):
     with pytest.raises(SeppError) as caught:
         case.run(0.9999, 1.0)
     text = str(caught.value)
-    assert "no pair of 30 images has a similarity in [0.9999, 1.0];" in text
-    assert f"the nearest have {top:.4f}" in text
-    lo, count = re.search(r"sepp\.min=(\S+) would give (\d+) pair", text).groups()
+    assert "no pair of 30 images has a similarity in [0.9999, 1];" in text
+    assert f"the highest below have about {top:.2f}" in text
+    lo, count = re.search(r"sepp\.min=(\S+) would give about (\d+) pair", text).groups()
     lo, count = float(lo), int(count)
-    assert count == len(find_pairs(case.x, lo, 1).anchor) > 0
+    assert count == len(find_pairs(case.x, lo, 1).anchor) >= 30
     assert "\n" not in text
-    assert case.outputs.curve.exists()
     assert not case.outputs.pairs.exists()
 
 
@@ -367,7 +364,7 @@ from stages.common.sections import SeppMining
 sepp = SeppMining(**{params(0.9, 1.0, max_per_anchor=1, max_pairs=9).sepp.model_dump()!r})
 folder = Path({json.dumps(str(case.folder))})
 inputs = mine.Inputs(folder / "manifest.parquet", folder / "embeddings.parquet")
-outputs = mine.Outputs(folder / "a", folder / "b", folder / "c")
+outputs = mine.Outputs(folder / "a", folder / "b")
 mine.run(mine.Params(seed=0, sepp=sepp), inputs, outputs)
 assert "torch" not in sys.modules
 """

@@ -113,7 +113,7 @@ def write_pairs(rows: list[tuple]) -> None:
 
 
 def write_mining(accuracy: float | None, **more: str) -> None:
-    known = {"accuracy_low": 0.2, "accuracy_high": 0.9, "chance": 1 / 3}
+    known = {"accuracy_low": 0.2, "accuracy_high": 0.9, "chance": 1 / 3, "judged": 3}
     known = dict.fromkeys(known) if accuracy is None else known
     metrics = {
         "count": 3, "accuracy": accuracy, **known, "anchors_covered": 4, "images": 48, **more,
@@ -148,7 +148,7 @@ def test_the_summary_is_what_one_computes_by_hand(folder):
     assert summary["data"] == {"name": "made", "train": 48, "test": 24, "classes": 3}
     assert summary["pairs"] == {
         "count": 3, "accuracy": 2 / 3, "accuracy_low": 0.2, "accuracy_high": 0.9, "chance": 1 / 3,
-        "anchors_covered": 4,
+        "anchors_covered": 4, "judged": 3,
     }  # fmt: skip
     assert summary["arms"]["vanilla"] == {
         "top1_mean": 90.5, "top1_std": 0.707107, "top1": [90, 91],

@@ -53,7 +53,7 @@ class Explored:
         return self.about["anchors"] == self.about["images"]
 
     def bins(self, low: float, high: float) -> tuple[int, int]:
-        """First and last bin of [low, high], as near as bins come; first > last if there is none."""
+        """First and last bin of [low, high], as near as bins come; first > last: none."""
         first = int(np.searchsorted(self.edges[:-1], low - 1e-9))
         last = int(np.searchsorted(self.edges[1:], high + 1e-9, "right")) - 1
         return first, last

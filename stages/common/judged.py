@@ -117,8 +117,9 @@ def estimate(
     All are (C,) counts by cells of similarity, in rising order: of the pairs, of the judged ones,
     and of those of them that are right. Pairs are put to people by strata, so the answers of a
     stratum stand for its pairs: share = sum of W_h p_h, with W_h its part of all pairs. The
-    interval is Wilson's of as many answers as have this variance, sum of W_h^2 p_h (1 - p_h) / n_h,
-    where p_h is taken as (yes + 1) / (n + 2), so that five equal answers do not pass for certainty.
+    interval is Wilson's of as many answers as have this variance, the sum of
+    W_h^2 p_h (1 - p_h) / (n_h - 1), where p_h is taken as (yes + 1) / (n + 2), so that five equal
+    answers do not pass for certainty.
     """
     strata = merge(asked)
     total = float(pairs.sum())
@@ -131,7 +132,7 @@ def estimate(
         smooth = (right + 1) / (n + 2)
         share += weight * right / n
         middle += weight * smooth
-        variance += weight**2 * smooth * (1 - smooth) / n
+        variance += weight**2 * smooth * (1 - smooth) / max(1, n - 1)
     trials = middle * (1 - middle) / variance
     return share, *wilson(share * trials, trials)
 

@@ -46,22 +46,19 @@ class Cosine(NamedTuple):
         rows = len(self.x)
         count = min(rows, max(FEWEST, COMPARED // max(1, rows)))
         rng = np.random.default_rng(self.seed)
-        anchors = np.sort(rng.choice(rows, count, replace=False))
-        step = max(1, SIMILARITIES // BLOCK)
+        anchors = np.sort(rng.permutation(rows)[:count])
+        step = SIMILARITIES // BLOCK
         with Progress("explore", count, "rows") as progress:
             for start in range(0, count, BLOCK):
                 chosen = anchors[start : start + BLOCK]
-                found = [
-                    self._near(chosen, first, first + step, lo) for first in range(0, rows, step)
-                ]
-                yield Partners(
-                    chosen, *(np.concatenate(column) for column in zip(*found, strict=True))
-                )
+                parts = [self._near(chosen, at, at + step, lo) for at in range(0, rows, step)]
+                columns = zip(*parts, strict=True)
+                yield Partners(chosen, *(np.concatenate(column) for column in columns))
                 progress.advance(len(chosen))
 
     def _near(
         self, anchors: np.ndarray, start: int, stop: int, lo: float
-    ) -> tuple[np.ndarray, ...]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Place of the anchor (M,), partner in start:stop, and similarity of pairs of at least
         `lo`, by the formula that mining uses: counts do not depend on the BLAS."""
         fast = self.x[anchors] @ self.x[start:stop].T  # (A, stop - start)

@@ -112,9 +112,8 @@ class Tally:
             share = self.pairs[first:last] / self.pairs[first:last].sum()
             there = np.bincount(kept.bins, minlength=len(self.pairs))[first:last]
             draws = np.minimum(rng.multinomial(TURNS, share), there)
-            rows = np.concatenate(
-                [np.arange(start, start + n) for start, n in zip(starts[first:last], draws)]
-            )
+            places = zip(starts[first:last], draws, strict=True)
+            rows = np.concatenate([np.arange(start, start + n) for start, n in places])
             turn[rng.permutation(rows)] = number + len(strata) * np.arange(len(rows))
         shown = np.flatnonzero((np.arange(len(turn)) - starts[kept.bins] < SHOWN) | (turn >= 0))
         shown = shown[np.lexsort((kept.high[shown], kept.low[shown], kept.similarity[shown]))]

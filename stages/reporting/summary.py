@@ -26,9 +26,10 @@ def summarise(
     """What was found and what it was worth.
 
     data: name, training and test images. pairs: count, accuracy with its 95 % interval, the
-    accuracy of random pairs (shares), judged, how many it is over, anchors_covered. arms: of each, the mean and the sample
-    standard deviation over n seeds of linear and of kNN top-1, in percent, the values of each seed,
-    the optimiser steps, the epochs, and the rows seen, those of what was continued included. gain:
+    accuracy of random pairs (shares), judged, how many it is over, anchors_covered. arms: of each,
+    the mean and the sample standard deviation over n seeds of linear and of kNN top-1, in percent,
+    the values of each seed, the optimiser steps, the epochs, and the rows seen, those of what was
+    continued included. gain:
     of each arm but vanilla, for linear and knn: mean of the paired differences to vanilla, their
     95 % t interval, p (Holm-corrected over the arms), n, and the differences, in points; and steps,
     how many times vanilla's. There, where the arm oracle ran, oracle_share of each other arm: its

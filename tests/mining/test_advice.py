@@ -4,95 +4,68 @@ import numpy as np
 import pytest
 
 from stages.common.unit import unit_rows
-from stages.mining import find_pairs, pair_blocks
+from stages.mining import find_pairs
 from stages.mining.advice import advise
+from stages.mining.cosine import Cosine
+from stages.mining.walk import Walk
 
 
-def suggestions(text: str) -> list[tuple[str, float, int]]:
-    found = re.findall(r"sepp\.(min|max)=(\S+) would give ([\d,]+) pair", text)
-    return [(key, float(value), int(count.replace(",", ""))) for key, value, count in found]
+def advice(x: np.ndarray, lo: float, hi: float) -> str:
+    return advise(Cosine(unit_rows(x), 0, "auto", 2**28, None), len(x), lo, hi)
+
+
+def suggestions(text: str) -> dict[str, tuple[float, int]]:
+    found = re.findall(r"sepp\.(min|max)=(\S+) would give about (one|[\d,]+) pair", text)
+    numbers = {"one": 1}
+    return {
+        key: (float(value), numbers.get(count) or int(count.replace(",", "")))
+        for key, value, count in found
+    }
 
 
 def test_all_below(at_cosines):
-    text = advise(at_cosines(0.9961), 0.999, 0.9995)
-    assert text == (
-        "no pair of 2 images has a similarity in [0.999, 0.9995]; "
-        "the nearest have 0.9961: sepp.min=0.99 would give 1 pair"
+    assert advice(at_cosines(0.9961), 0.999, 0.9995) == (
+        "no pair of 2 images has a similarity in [0.999, 0.9995]; the highest below have about "
+        "0.996: sepp.min=0.996 would give about one pair"
     )
 
 
-def test_all_above(at_cosines):
-    assert suggestions(advise(at_cosines(0.9961), 0.97, 0.99)) == [("max", 0.997, 1)]
-    assert suggestions(advise(at_cosines(1.0), 0.97, 0.99)) == [("max", 1.0, 1)]
+def test_pairs_above_call_for_a_higher_max(at_cosines):
+    assert suggestions(advice(at_cosines(0.9961), 0.97, 0.99)) == {"max": (1.0, 1)}
+    both = suggestions(advice(at_cosines(1.0, 0.9), 0.97, 0.99))
+    assert both["max"] == (1.0, 1)
+    assert both["min"][1] == 2
 
 
-def test_duplicates_hide_no_useful_minimum(at_cosines):
-    x = at_cosines(1.0, 0.9)
-    assert suggestions(advise(x, 0.97, 0.99)) == [("max", 1.0, 1), ("min", 0.9, 2)]
+@pytest.mark.parametrize("seed", range(10))
+def test_it_proposes_about_one_pair_an_image_and_tells_how_many(seed):
+    x = np.random.default_rng(seed).standard_normal((300, 16)).astype(np.float32)
+    low, count = suggestions(advice(x, 0.999, 1.0))["min"]
+    assert count == len(find_pairs(x, low, 1.0).anchor)  # of no more than 512 images exactly
+    assert 300 <= count < 360
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_suggestions_hold(seed):
-    rng = np.random.default_rng(seed)
-    x = unit_rows(rng.standard_normal((12, 3)).astype(np.float32))
-    lo = float(rng.uniform(-1, 1))
-    hi = lo + 1e-4 if lo < 0.99 else 1.0
-    if len(find_pairs(x, lo, hi).anchor):
-        return
-    offered = suggestions(advise(x, lo, hi))
-    assert offered
-    for key, value, count in offered:
-        bounds = (value, hi) if key == "min" else (lo, value)
-        assert len(find_pairs(x, *bounds).anchor) == count > 0
+def test_of_many_images_it_is_near():
+    x = np.random.default_rng(0).standard_normal((4000, 8)).astype(np.float32)
+    low, count = suggestions(advice(x, 0.9999, 1.0))["min"]
+    assert len(find_pairs(x, low, 1.0).anchor) == pytest.approx(count, rel=0.25)
+    assert 3_000 < count < 6_000
+
+
+def test_walks_are_advised_alike():
+    x = unit_rows(np.random.default_rng(0).standard_normal((200, 8)).astype(np.float32))
+    text = advise(Walk(x, 5), 200, 0.9999, 1.0)
+    low, count = suggestions(text)["min"]
+    assert 0.5 < low < 1
+    assert 200 <= count < 300
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_images(n):
-    assert "raise embed.k" in advise(np.ones((n, 1), np.float32), 0.5, 1)
+    assert "raise embed.k" in advice(np.ones((n, 1), np.float32), 0.5, 1)
 
 
-def test_very_many_pairs_are_not_counted(at_cosines, monkeypatch):
-    monkeypatch.setattr("stages.mining.advice.MANY", 2)
-    x = at_cosines(1.0, 1.0)
-    assert "sepp.max=1.0 would give about 3 pairs" in advise(x, 0.97, 0.99)
-
-
-def counted(monkeypatch) -> list[int]:
-    """How many pairs each search of `advise` goes through."""
-    counts = []
-
-    def search(*args, **kwargs):
-        for pairs in pair_blocks(*args, **kwargs):
-            counts.append(len(pairs.anchor))
-            yield pairs
-
-    monkeypatch.setattr("stages.mining.advice.pair_blocks", search)
-    return counts
-
-
-@pytest.mark.parametrize("dim", [2, 8, 64, 512])
-def test_a_collapsed_sampler_is_told_without_a_search_of_all(dim, monkeypatch):
-    counts = counted(monkeypatch)
-    monkeypatch.setattr("stages.mining.advice.MANY", 10_000)
-    row = np.random.default_rng(dim).standard_normal((1, dim)).astype(np.float32)
-    text = advise(unit_rows(np.repeat(row, 1_000, 0)), 0.97, 0.99)
-    assert re.search(r"nearest have 1\.0000: sepp\.max=1\.0 would give about 499,500 pairs", text)
-    two = unit_rows(np.repeat(np.eye(2, dim, dtype=np.float32), 500, 0))
-    text = advise(two, 0.97, 0.99)
-    assert "nearest have 0.0000 and 1.0000: sepp.max=1.0 would give about" in text
-    assert sum(counts) == 0
-
-
-@pytest.mark.parametrize("engine", ["faiss", "pruned"])
-@pytest.mark.parametrize("seed", range(8))
-def test_the_nearest_are_those_of_all_though_a_sample_tells_where(seed, engine, monkeypatch):
-    monkeypatch.setattr("stages.mining.advice.SAMPLE", 50)
-    rng = np.random.default_rng(seed)
-    x = unit_rows(rng.standard_normal((400, 8)).astype(np.float32))
-    value = np.sort(find_pairs(x, -1, 1).similarity.astype(np.float64))
-    place = rng.integers(1, len(value))
-    lo, hi = value[place - 1] + 1e-7, value[place] - 1e-7
-    if lo > hi or len(find_pairs(x, lo, hi).anchor):
-        return
-    text = advise(x, float(lo), float(hi), engine)
-    assert f"the nearest have {value[place - 1]:.4f} and {value[place]:.4f}: " in text
+def test_nothing_alike_at_all():
+    assert "no two of 3 images are alike at all" in advise(
+        Walk(np.eye(3, dtype=np.float32), 0), 3, 0.5, 1
+    )

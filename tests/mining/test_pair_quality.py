@@ -20,6 +20,7 @@ def test_solved_by_hand():
         "accuracy": 0.5,  # (0, 1) and (2, 3)
         "accuracy_low": pytest.approx(0.5 - half, abs=1e-6),
         "accuracy_high": pytest.approx(0.5 + half, abs=1e-6),
+        "judged": 4,
         "chance": pytest.approx((4 / 7) ** 2 + (3 / 7) ** 2, abs=1e-6),
         "anchors_covered": 6,
         "pairs_per_anchor": pytest.approx(8 / 6, abs=1e-6),

@@ -6,6 +6,7 @@ import pytest
 from stages.common.unit import unit_rows
 from stages.mining import graph, join, nearest
 from stages.mining.graph import memory_needed
+from stages.mining.tally import Partners
 from stages.mining.walk import Walk
 
 
@@ -58,16 +59,37 @@ def small_parts(monkeypatch) -> None:
 
 @pytest.mark.parametrize("k", [1, 4, 60])
 def test_the_parts_do_not_matter(monkeypatch, k):
-    x, labels = np.concatenate([cloud(), cloud(40)]), np.arange(130) % 3
+    x = np.concatenate([cloud(), cloud(40)])
     one = Walk(x, k)
-    expected, curve = join(one.blocks(0.0, 1.0)), one.curve(labels)
+    expected, partners = join(one.blocks(0.0, 1.0)), list(one.partners(0.3))
+    assert len(partners) == 1
     small_parts(monkeypatch)
     many = Walk(x, k, memory=0)
     assert sum(1 for _ in many.blocks(0.0, 1.0)) > 10
     for column, other in zip(expected, join(many.blocks(0.0, 1.0)), strict=True):
         assert (column == other).all()
-    assert many.curve(labels) == curve  # a bin at a time
-    assert len(curve) == 100 or sum(row["pairs"] for row in curve) >= 4 * len(x)
+    parts = list(many.partners(0.3))
+    assert sum(len(part.anchors) for part in parts) == len(x)
+    for column, other in zip(directed(partners), directed(parts), strict=True):
+        assert (column == other).all()
+
+
+def directed(parts: list[Partners]) -> tuple[np.ndarray, ...]:
+    anchor = np.concatenate([part.anchors[part.place] for part in parts])
+    return anchor, *(np.concatenate([part[n] for part in parts]) for n in (2, 3))
+
+
+def test_partners_are_all_pairs_from_both_ends():
+    score = Walk(cloud(), 5)
+    pairs = join(score.blocks(0.4, 1.0))
+    anchor, partner, similarity = directed(list(score.partners(0.4)))
+    assert len(anchor) == 2 * len(pairs.anchor)
+    upper = anchor < partner
+    for column, other in zip(pairs, (anchor, partner, similarity), strict=True):
+        assert (column == other[upper]).all()
+    order = np.lexsort((anchor[~upper], partner[~upper]))
+    for column, other in zip(pairs, (partner, anchor, similarity), strict=True):
+        assert (column == other[~upper][order]).all()
 
 
 def test_of_an_interval_no_more_is_made_than_it_holds():
@@ -96,7 +118,7 @@ def test_memory_is_kept_to():
     memory = memory_needed(len(x), k)
     tracemalloc.start()
     score = Walk(x, k, memory)
-    score.curve(np.zeros(len(x), int))
+    assert sum(len(part.partner) for part in score.partners(0.1)) > 2 * 10**5
     assert sum(len(pairs.anchor) for pairs in score.blocks(0.1, 1.0)) > 10**5
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -107,4 +129,4 @@ def test_memory_is_kept_to():
 def test_too_few_rows(rows):
     score = Walk(cloud(rows) if rows else np.empty((0, 6), np.float32), 10)
     assert len(join(score.blocks(0.0, 1.0)).anchor) == (1 if rows == 2 else 0)
-    assert {row["accuracy"] for row in score.curve(np.full(rows, -1))} == {None}
+    assert sum(len(part.partner) for part in score.partners(0.0)) == (2 if rows == 2 else 0)
