@@ -13,7 +13,8 @@ HEAVY = ("torch", "lightning", "torchvision", "kornia", "lightly")
 
 
 STAGES = ("source", "prepare", "checkpoint", "explore", "mine", "combine", "report", "cli")
-COMMANDS = ("preset", "summary", "doctor", "clean_state")  # scores runs the encoder
+# Of the other commands, scores runs the encoder.
+COMMANDS = ("preset", "summary", "doctor", "clean_state", "thresholds", "label")
 
 
 @pytest.mark.parametrize("module", [*STAGES, *(f"commands.{c}" for c in COMMANDS), "mining.scores"])

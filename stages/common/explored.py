@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.common import artifacts
+from stages.common.bins import bins_of
 from stages.common.intervals import trials, wilson
 
 # `turn`: place in the order in which pairs are put to a person, drawn by strata; -1 = only shown.
@@ -57,6 +58,10 @@ class Explored:
         first = int(np.searchsorted(self.edges[:-1], low - 1e-9))
         last = int(np.searchsorted(self.edges[1:], high + 1e-9, "right")) - 1
         return first, last
+
+    def bin_of(self, similarity: np.ndarray) -> np.ndarray:
+        """(M,) the bin of each of some similarities in the range."""
+        return bins_of(similarity, self.edges)
 
     def count(self, first: int, last: int) -> float:
         """Pairs in bins `first` to `last`."""
