@@ -304,7 +304,7 @@ def test_no_pair_says_what_would_give_some(case):
     with pytest.raises(SeppError) as caught:
         case.run(0.9999, 1.0)
     text = str(caught.value)
-    assert "no pair of 30 images has a similarity in [0.9999, 1];" in text
+    assert "no pair of 30 images has a similarity in [0.9999, 1.0];" in text
     assert f"the highest below have about {top:.2f}" in text
     lo, count = re.search(r"sepp\.min=(\S+) would give about (\d+) pair", text).groups()
     lo, count = float(lo), int(count)

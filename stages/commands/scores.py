@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError, SeppError
 from stages.common.images import ImageStore
 from stages.common.intervals import chance_accuracy
+from stages.common.judged import read_answers, resolve
 from stages.common.progress import Progress
 from stages.common.sections import SeppMining
 from stages.common.unit import unit_rows
 from stages.mining.pairs import Pairs
-from stages.mining.quality import describe
-from stages.mining.scores import Settings, measure, pairs_by_score, scores_of
+from stages.mining.quality import describe, judged
+from stages.mining.scores import Judge, Settings, measure, pairs_by_score, scores_of
 from stages.mining.scratch import scratch_folder
 from stages.reporting.score_table import print_scores
 from stages.ssl.encoder import Encoder, weights_digest
@@ -63,7 +64,7 @@ def run(params: Params, inputs: embed.Inputs, views: list[int]) -> scores.Compar
         raise SeppError(f"params.yaml: embed.k: {len(ids)} image, and a pair needs two: raise it")
     counts = tuple(sorted({0, params.embed.views, *views}))
     embeddings, own = _embed(encoder, store, ids, params, counts, inputs.encoder)
-    judge = partial(describe, labels=store.labels[ids])
+    judge, answers = _judge(store, ids)
     table: dict[scores.Score, dict[float, scores.Row]] = {}
     first: Pairs | None = None
     with scratch_folder(inputs.manifest.parent / ".scores") as scratch:
@@ -86,8 +87,24 @@ def run(params: Params, inputs: embed.Inputs, views: list[int]) -> scores.Compar
         "neighbours": settings.neighbours,
         "chance": None if chance is None else round(chance, 6),
         "own_views": own,
+        "answers": answers,
     }
     return scores.Comparison(table, about)
+
+
+def _judge(store: ImageStore, ids: np.ndarray) -> tuple[Judge, int]:
+    """What tells how right pairs are: labels, or, where there are none, the pairs that people have
+    judged, and how many these are."""
+    plain = partial(describe, labels=store.labels[ids])
+    if (store.labels[ids] >= 0).any():
+        return plain, 0
+    verdicts = resolve(read_answers(), store)
+
+    def judge(blocks: Iterable[Pairs]) -> dict[str, object]:
+        pairs = list(blocks)
+        return plain(pairs) | judged(pairs, ids, verdicts)
+
+    return judge, len(verdicts.same)
 
 
 def _embed(

@@ -31,7 +31,7 @@ def advise(score: Score, rows: int, lo: float, hi: float) -> str:
         options.append(f"sepp.min={useful:g} would give {_about(score.expected(useful, hi))}")
     if not options:
         return f"no two of {rows:,} images are alike at all: raise embed.k, or sepp.max"
-    text = f"no pair of {rows:,} images has a similarity in [{lo:g}, {hi:g}]"
+    text = f"no pair of {rows:,} images has a similarity in [{lo}, {hi}]"
     best = score.threshold(1, hi)
     nearest = f"; the highest below have about {best:.3f}" if best > score.lowest else ""
     return f"{text}{nearest}: {', '.join(options)}"

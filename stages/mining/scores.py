@@ -18,8 +18,7 @@ from stages.mining.transform import TRANSFORMS, transform_rows
 
 NEIGHBOURS = 10  # of the walks, where params.yaml has none
 Embeddings = Mapping[tuple[str, int], np.ndarray]  # (K, D) unit rows of each layer, number of views
-# The metrics of pairs of rows, at least one: `quality.describe` with the labels at hand. Whatever
-# else tells right pairs from wrong ones takes its place, and its keys.
+# The metrics of pairs of rows, at least one: `quality.describe`, by labels or by judged pairs.
 Judge = Callable[[Iterable[Pairs]], dict[str, object]]
 
 

@@ -19,9 +19,11 @@ def print_scores(found: Comparison, current: Score | None) -> None:
     shown = found.among_best(current, BEST if found.judged else len(found.table))
     images = f"{found.about['k']:,} images"
     if found.judged:
+        answers = found.about.get("answers")
+        right = f"Right pairs, by {answers:,} judged ones" if answers else "Pairs with equal labels"
         console.print(
-            f"Pairs with equal labels, in %, at so many pairs an image, of {images}"
-            f"{_by_chance(found)}. Best first at 1."
+            f"{right}, in %, at so many pairs an image, of {images}{_by_chance(found)}. Best first "
+            "at 1."
         )
     else:
         console.print(
@@ -42,9 +44,12 @@ def print_scores(found: Comparison, current: Score | None) -> None:
     if own:
         console.print(f"Mean cosine of an image and its own random views: {', '.join(own)}.")
     if found.judged:
-        console.print(
-            "Scores whose intervals overlap may be equally good. Who chooses by labels, uses them."
+        chosen = (
+            "Judged pairs come from one score's, so others are known by what they share with it."
+            if found.about.get("answers")
+            else "Who chooses by labels, uses them."
         )
+        console.print(f"Scores whose intervals overlap may be equally good. {chosen}")
     console.print("`dvc repro report` puts this on the page.")
 
 

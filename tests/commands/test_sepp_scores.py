@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from stages import cli, embed, mine
 from stages.common import artifacts, scores
+from stages.common.images import ImageStore
+from stages.common.judged import LABELS, Answer, write_answers
 from stages.ssl.encoder import Encoder, EncoderConfig, weights_digest
 from stages.ssl.heads import mlp
 from tests.conftest import TINY, write_params
@@ -140,6 +142,25 @@ def test_without_labels(sampler):
     own = json.loads(scores.ABOUT.read_text())["own_views"]
     assert set(own) == {"projection", "backbone"}
     assert all(0 < cosine < 1 for cosine in own.values())
+
+
+def test_without_labels_people_s_answers_tell(sampler):
+    store = ImageStore(embed.Inputs.manifest, embed.Inputs.images)
+    labels = store.labels.copy()
+    without_labels()
+    ends = [(i, j) for j in range(48) for i in range(j)][::3]
+    said = {True: "yes", False: "no"}
+    answers = [
+        Answer(i, j, store.key(i), store.key(j), 0.9, said[bool(labels[i] == labels[j])], "", "")
+        for i, j in ends
+    ]
+    write_answers(LABELS, answers)
+    result = sepp("scores", "--views", "0")
+    assert result.exit_code == 0, result.output
+    assert f"Right pairs, by {len(ends):,} judged ones, in %" in result.output
+    shares = [float(row["accuracy"]) for row in table() if row["pairs_per_image"] == "4.0"]
+    assert len(shares) == 12
+    assert 0.2 < np.mean(shares) < 0.8
 
 
 def test_an_encoder_without_a_projection(sampler):
