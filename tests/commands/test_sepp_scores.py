@@ -149,7 +149,7 @@ def test_without_labels_people_s_answers_tell(sampler):
     labels = store.labels.copy()
     without_labels()
     ends = [(i, j) for j in range(48) for i in range(j)][::3]
-    said = {True: "yes", False: "no"}
+    said = {True: "no", False: "yes"}  # the contrary, so that no label can have told
     answers = [
         Answer(i, j, store.key(i), store.key(j), 0.9, said[bool(labels[i] == labels[j])], "", "")
         for i, j in ends
@@ -160,7 +160,7 @@ def test_without_labels_people_s_answers_tell(sampler):
     assert f"Right pairs, by {len(ends):,} judged ones, in %" in result.output
     shares = [float(row["accuracy"]) for row in table() if row["pairs_per_image"] == "4.0"]
     assert len(shares) == 12
-    assert 0.2 < np.mean(shares) < 0.8
+    assert np.mean(shares) < 0.1  # pairs of equal labels are found
 
 
 def test_an_encoder_without_a_projection(sampler):
