@@ -15,7 +15,7 @@ from stages.mining.pairs import Pairs
 from stages.mining.rows import error_bound, similarity
 from stages.mining.tally import Partners
 
-COMPARED = 10**10  # pairs of rows that are gone through for partners, at most
+COMPARED = 4 * 10**9  # pairs of rows that are gone through for partners, at most
 FEWEST = 2_000  # rows that are then compared with all, at least
 SIMILARITIES = 2**22  # in work at a time, 16 MiB
 BLOCK = 2**11  # rows whose partners come together
@@ -42,7 +42,7 @@ class Cosine(NamedTuple):
 
     def partners(self, lo: float) -> Iterator[Partners]:
         """All pairs of at least `lo` that some rows are in, block by block: of every row, or, of
-        more than 100,000, of as many as 10^10 comparisons allow, drawn at random."""
+        more than 63,000, of as many as 4 x 10^9 comparisons allow, drawn at random."""
         rows = len(self.x)
         count = min(rows, max(FEWEST, COMPARED // max(1, rows)))
         rng = np.random.default_rng(self.seed)
