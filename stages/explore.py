@@ -106,7 +106,9 @@ def explore(score: Cosine | Walk, labels: np.ndarray, ids: np.ndarray, seed: int
     }
     # A pair is met from both of its images.
     counts = (scale / 2 * values for values in (tally.pairs, tally.known, tally.right))
-    return Explored(edges, *counts, scale * tally.covered, scale * tally.squares, shown, about)
+    # Squared, so that an accuracy is as sure as the anchors' pairs make it, and not all pairs.
+    squares = scale**2 * tally.squares
+    return Explored(edges, *counts, scale * tally.covered, squares, shown, about)
 
 
 def lowest(score: Cosine | Walk, rows: int) -> float:
