@@ -170,6 +170,11 @@ def steps_mark(gain: dict) -> str:
     return f" (x {ratio:.3g} steps)"
 
 
+def by_answers(pairs: dict) -> bool:
+    """Whether the accuracy of the pairs is what people's answers tell, and not labels."""
+    return pairs["accuracy"] is not None and pairs["chance"] is None
+
+
 def chance_words(pairs: dict) -> str | None:
     """How the accuracy of the pairs stands to that of random ones; None without labels."""
     if pairs.get("accuracy") is None or pairs.get("chance") is None:

@@ -31,7 +31,8 @@ def drawn(labels: list[int], accuracy: float | None, height: int = 8, width: int
     images, count = Noise(labels, height, width), len(labels) - 1
     rows = [np.arange(count), np.arange(1, count + 1), np.linspace(0.971, 0.979, count)]
     table = pa.table(rows, artifacts.PAIRS.names).cast(artifacts.PAIRS)
-    summary = {"pairs": {"count": count, "accuracy": accuracy}, "data": {"name": "made"}}
+    pairs = {"count": count, "accuracy": accuracy, "chance": None if accuracy is None else 0.1}
+    summary = {"pairs": pairs, "data": {"name": "made"}}
     return draw(make_gallery(table, images), images, summary)
 
 

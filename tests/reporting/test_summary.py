@@ -129,6 +129,14 @@ def test_pairs_no_better_than_chance_are_named_so():
     assert "91.5% with equal labels (95 % interval 88.0% to 94.0%); 10.0% by chance" in text
 
 
+def test_an_accuracy_that_people_s_answers_tell_says_so():
+    note = "accuracy is estimated from 40 of the pairs, which people have judged"
+    answers = {**MINING, "chance": None, "judged": 40, "note": note}
+    text = flowing(printed(summary_of(mining=answers, vanilla=[90.0], sepp=[91.0])))
+    assert f"91.5% right (95 % interval 88.0% to 94.0%; {note})" in text
+    assert "label" not in text
+
+
 ORACLE = {"vanilla": [80.0, 81.0, 82.0], "oracle": [84.0, 85.4, 86.8]}  # gains of 4, 4.4, 4.8
 
 
