@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from stages.common import artifacts
-from stages.common.command import Again, arm_option, command, params_option, seed_option
+from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.draws import draw, draw_pairs
 from stages.common.errors import ArtifactError, DataError, SeppError
 from stages.common.params import StageParams
+from stages.common.rounds import Again
 from stages.common.sections import Arm, SeppRows
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,11 @@ import click
 import numpy as np
 
 from stages.common import artifacts
-from stages.common.command import Again, again_options, command, params_option
+from stages.common.command import command, params_option
 from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import validate, yaml_value
 from stages.common.params import StageParams
+from stages.common.rounds import Again, again_options
 from stages.common.sections import MiningChanges, Seed, SeppMining
 from stages.mining import Pairs
 from stages.mining.caps import cap_pairs

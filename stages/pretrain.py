@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from stages.common import sections
-from stages.common.command import (
-    From,
-    arm_option,
-    command,
-    from_options,
-    params_option,
-    seed_option,
-)
+from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
+from stages.common.rounds import From, from_options
 from stages.common.sections import Arm, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import read_rows

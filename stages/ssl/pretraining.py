@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stages.common import artifacts, env
 from stages.common.images import ImageStore
 from stages.common.param_file import validate
+from stages.common.rounds import left_after
 from stages.common.sections import Training, Views
 from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone
@@ -195,7 +196,7 @@ def train(
 
     def leave(done: int) -> None:
         if env.is_first():
-            encoder_after(done).save(state.folder / f"epoch-{course.epoch_of(done)}")
+            encoder_after(done).save(state.folder / left_after(course.epoch_of(done)))
 
     pauses = course.steps_at(getattr(training, "handover", ()))
     module = Pretraining(method, batches, course, start, leave, pauses)
@@ -215,7 +216,7 @@ def record(
     state.check()
     if env.is_first():
         encoder.save(folder)
-        for left in sorted(state.folder.glob("epoch-*")):
+        for left in sorted(state.folder.glob(left_after("*"))):
             with artifacts.atomic(folder / left.name) as partial:
                 partial.mkdir()
                 for file in sorted(left.iterdir()):  # not copytree, whose errors have no number
