@@ -125,7 +125,11 @@ START = {"pretrain.start": "sampler", "sampler.of_epochs": 5, "sampler.epochs": 
         ),
         ({"pretrain.batch_size": 32}, "pretrain.batch_size is 32, .* whose is 64: set both alike"),
         ({"pretrain.method": "byol"}, "pretrain.method is byol, .* whose is moco"),
-        ({"pretrain.match_steps": False}, "match_steps is false, .* set it to true"),
+        ({"pretrain.match_steps": False}, "start is sampler, .* set it to true, or pretrain.start"),
+        (
+            {"pretrain.match_steps": False, "pretrain.start": "scratch", "rounds": [ROUND]},
+            r"there are rounds, .* set it to true, or rounds to \[\]",
+        ),
         ({"pretrain.epochs": 6}, "pretrain.epochs is 6, .* 2 of sampler.of_epochs 5: set"),
         ({"sampler.epochs": 5}, "sampler.epochs below both"),
         ({"sampler.epochs": 9}, "of_epochs 5 is below epochs 9: raise it"),
