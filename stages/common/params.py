@@ -152,6 +152,12 @@ class AllParams(BaseModel):
         return methods
 
 
+def left_by(arm: str, pretrain: Pretrain) -> list[int]:
+    """Epochs after which `arm` leaves its state behind: where a round can go on from it, as from
+    sepp and from a round."""
+    return pretrain.handover if arm == "sepp" or arm not in get_args(Arm) else []
+
+
 def load_all(path: Path) -> AllParams:
     """The whole of `path`, checked."""
     return validate(path, AllParams, read_yaml(path))

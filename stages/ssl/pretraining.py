@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,7 @@ def train(
     state: TrainingState,
     label: str,
     continues: Path | None = None,
+    leave_at: Sequence[int] = (),
 ) -> tuple[Encoder, History]:
     """Train one encoder on `rows`.
 
@@ -161,6 +162,8 @@ def train(
         state: where an unfinished training is kept.
         continues: the folder of an encoder whose training is to go on, as if it had never stopped:
             weights, moving averages, queues, the optimiser, and one schedule over the whole.
+        leave_at: epochs of the whole after which the encoder, and what goes on from it needs, is
+            left in the folder of `state`.
 
     Returns:
         The encoder as it is after the last step, and the history: a row per epoch.
@@ -198,7 +201,7 @@ def train(
         if env.is_first():
             encoder_after(done).save(state.folder / left_after(course.epoch_of(done)))
 
-    pauses = course.steps_at(getattr(training, "handover", ()))
+    pauses = course.steps_at(leave_at)
     module = Pretraining(method, batches, course, start, leave, pauses)
     history = fit(module, state, label, training.precision)
     return encoder_after(course.done + course.steps), history

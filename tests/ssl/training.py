@@ -66,7 +66,7 @@ def train_tiny(
     precision: str = "fp32",
     of_epochs: int | None = None,
     continues: Path | None = None,
-    handover: Sequence[int] = (),
+    leave_at: Sequence[int] = (),
     to: Path | None = None,
     **changes: Any,
 ) -> tuple[encoder.Encoder, History]:
@@ -76,13 +76,13 @@ def train_tiny(
     store = ImageStore(folder / "data/manifest.parquet", folder / "data/images.npy")
     training = settings.pretrain.model_copy(
         update={"method": name, "epochs": epochs, "precision": precision, "of_epochs": of_epochs}
-        | {"handover": list(handover)}
     )
     rows = rows or rows_of(store, name)
     with TrainingState(name, lambda: name) as state:
         block = values(name, **changes)
         done = pretraining.train(
-            "pretrain", training, block, settings.views, rows, store, 0, state, name, continues
+            *("pretrain", training, block, settings.views, rows, store, 0, state, name),
+            *(continues, leave_at),
         )
         if to:
             pretraining.record(*done, to, to.with_suffix(".csv"), state)
