@@ -14,8 +14,9 @@ from stages.common.rounds import From, from_options
 from stages.common.sections import Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import read_rows
+from stages.ssl.export import record
 from stages.ssl.preflight import check_trainings
-from stages.ssl.pretraining import record, train, training_fingerprint
+from stages.ssl.pretraining import train, training_fingerprint
 
 MODULE = "stages.pretrain"
 SCRATCH = Path("models/scratch")  # an empty folder, in DVC's place of an encoder to start from

@@ -24,8 +24,9 @@ from stages.common.state import TrainingState
 from stages.ssl.batches import instance_rows, step_seed
 from stages.ssl.checkpoints import from_checkpoint
 from stages.ssl.encoder import Encoder, EncoderConfig
+from stages.ssl.export import record
 from stages.ssl.preflight import check_trainings
-from stages.ssl.pretraining import record, train, training_fingerprint
+from stages.ssl.pretraining import train, training_fingerprint
 
 MODULE = "stages.sampler"
 MADE_HERE = r"models/[a-z]\w*-\d+(/" + left_after(r"\d+") + ")?"  # by this pipeline

@@ -15,7 +15,7 @@ from torch import nn
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.common.state import TrainingState
-from stages.ssl import distributed, encoder, pretraining
+from stages.ssl import distributed, encoder, export, pretraining
 from stages.ssl.batches import Rows
 from stages.ssl.methods import find_method
 from stages.ssl.trainer import History
@@ -85,7 +85,7 @@ def train_tiny(
             *(continues, leave_at),
         )
         if to:
-            pretraining.record(*done, to, to.with_suffix(".csv"), state)
+            export.record(*done, to, to.with_suffix(".csv"), state)
         state.clear()
     return done
 
