@@ -23,7 +23,8 @@ from stages.common.draws import draw, draw_pairs
 from stages.common.errors import ArtifactError, DataError, SeppError
 from stages.common.params import StageParams
 from stages.common.rounds import Again
-from stages.common.sections import Arm, SeppRows
+from stages.common.sections import Arm
+from stages.common.sepp_sections import SeppRows
 
 logger = logging.getLogger(__name__)
 KIND = {"sepp": "semantic", "duplicate": "duplicate", "random": "random", "oracle": "oracle"}

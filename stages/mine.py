@@ -22,7 +22,8 @@ from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import validate, yaml_value
 from stages.common.params import StageParams
 from stages.common.rounds import Again, again_options
-from stages.common.sections import MiningChanges, Seed, SeppMining
+from stages.common.sections import Seed
+from stages.common.sepp_sections import MiningChanges, SeppMining
 from stages.mining import Pairs
 from stages.mining.caps import cap_pairs
 from stages.mining.cosine import Cosine

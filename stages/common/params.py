@@ -19,15 +19,14 @@ from stages.common.sections import (
     Embed,
     LinearEval,
     Pretrain,
-    Round,
     Sampler,
     Section,
     Seed,
-    Sepp,
     Views,
-    _choice,
+    choice,
     plugins,
 )
+from stages.common.sepp_sections import Round, Sepp
 
 
 class StageParams(BaseModel):
@@ -141,7 +140,7 @@ class AllParams(BaseModel):
     @classmethod
     def _complete(cls, methods: dict, others: ValidationInfo) -> dict:
         for name in methods:
-            _choice("method", plugins("ssl/methods"), name)
+            choice("method", plugins("ssl/methods"), name)
         for section in ("sampler", "pretrain"):
             training = others.data.get(section)  # None if it has errors of its own
             if training and training.method not in methods:
