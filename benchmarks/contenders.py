@@ -34,7 +34,7 @@ def most_similar(transform: str = "none", neighbours: int = 0) -> Callable[[np.n
     cosine or by walks over so many `neighbours`."""
 
     def run(x: np.ndarray) -> Found:
-        from stages.common.sections import SeppMining
+        from stages.common.sepp_sections import SeppMining
         from stages.mine import find
         from stages.mining import join
         from stages.mining.cosine import Cosine

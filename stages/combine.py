@@ -18,11 +18,13 @@ import numpy as np
 import pyarrow as pa
 
 from stages.common import artifacts
-from stages.common.command import Again, arm_option, command, params_option, seed_option
+from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.draws import draw, draw_pairs
 from stages.common.errors import ArtifactError, DataError, SeppError
 from stages.common.params import StageParams
-from stages.common.sections import Arm, SeppRows
+from stages.common.rounds import Again
+from stages.common.sections import Arm
+from stages.common.sepp_sections import SeppRows
 
 logger = logging.getLogger(__name__)
 KIND = {"sepp": "semantic", "duplicate": "duplicate", "random": "random", "oracle": "oracle"}

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from stages.common import artifacts, sections
-from stages.common.command import Again, From, again_options, command, from_options, params_option
+from stages.common.command import command, params_option
 from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
+from stages.common.rounds import Again, From, again_options, from_options
 from stages.common.sections import Seed, Views
 from stages.common.unit import unit_rows
 from stages.ssl.encoder import Encoder, weights_digest

@@ -21,7 +21,8 @@ from stages.common.command import command, params_option
 from stages.common.explored import PAIRS, Explored, write_explored
 from stages.common.intervals import chance_accuracy
 from stages.common.params import StageParams
-from stages.common.sections import Seed, SeppScore
+from stages.common.sections import Seed
+from stages.common.sepp_sections import SeppScore
 from stages.mining.cosine import Cosine
 from stages.mining.files import embeddings_origin, read_embeddings, read_labels
 from stages.mining.pairs import Pairs

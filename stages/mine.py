@@ -17,13 +17,15 @@ import click
 import numpy as np
 
 from stages.common import artifacts
-from stages.common.command import Again, again_options, command, params_option
+from stages.common.command import command, params_option
 from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
 from stages.common.judged import LABELS, read_answers, resolve
 from stages.common.param_file import validate, yaml_value
 from stages.common.params import StageParams
-from stages.common.sections import MiningChanges, Seed, SeppMining
+from stages.common.rounds import Again, again_options
+from stages.common.sections import Seed
+from stages.common.sepp_sections import MiningChanges, SeppMining
 from stages.mining import Pairs
 from stages.mining.advice import advise
 from stages.mining.caps import cap_pairs

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from stages.common import sections
-from stages.common.command import (
-    From,
-    arm_option,
-    command,
-    from_options,
-    params_option,
-    seed_option,
-)
+from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.images import ImageStore
-from stages.common.params import StageParams
-from stages.common.sections import Arm, Views
+from stages.common.params import StageParams, left_by
+from stages.common.rounds import From, from_options
+from stages.common.sections import Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import read_rows
+from stages.ssl.export import record
 from stages.ssl.preflight import check_trainings
-from stages.ssl.pretraining import record, train, training_fingerprint
+from stages.ssl.pretraining import train, training_fingerprint
 
 MODULE = "stages.pretrain"
 SCRATCH = Path("models/scratch")  # an empty folder, in DVC's place of an encoder to start from
@@ -65,12 +60,9 @@ def run(
     state: TrainingState,
 ) -> None:
     """Train on the rows of `inputs.combined`; with `state`, an interrupted training continues."""
-    training = settings.pretrain
-    if arm in get_args(Arm) and arm != "sepp":  # no round goes on from there
-        training = training.model_copy(update={"handover": []})
     encoder, history = train(
         section="pretrain",
-        training=training,
+        training=settings.pretrain,
         method_values=settings.methods[settings.pretrain.method],
         views=settings.views,
         rows=read_rows(inputs.combined),
@@ -79,6 +71,7 @@ def run(
         state=state,
         label=f"pretrain {outputs.encoder.name}",
         continues=None if inputs.start == SCRATCH else inputs.start,
+        leave_at=left_by(arm, settings.pretrain),
     )
     record(encoder, history, outputs.encoder, outputs.history, state)
 

@@ -19,7 +19,8 @@ from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
 from stages.common.scores import read_scores
-from stages.common.sections import Arm, Named, Round, Seed
+from stages.common.sections import Arm, Named, Seed
+from stages.common.sepp_sections import Round
 from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import (

@@ -18,15 +18,18 @@ from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
+from stages.common.rounds import left_after
 from stages.common.sections import Seed, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import instance_rows, step_seed
 from stages.ssl.checkpoints import from_checkpoint
 from stages.ssl.encoder import Encoder, EncoderConfig
+from stages.ssl.export import record
 from stages.ssl.preflight import check_trainings
-from stages.ssl.pretraining import record, train, training_fingerprint
+from stages.ssl.pretraining import train, training_fingerprint
 
 MODULE = "stages.sampler"
+MADE_HERE = r"models/[a-z]\w*-\d+(/" + left_after(r"\d+") + ")?"  # by this pipeline
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +60,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
     if sampler.checkpoint is not None:
         if sampler.watch:  # else the record may be an older one of another, which says nothing
             _check_record(inputs.checkpoint, sampler.checkpoint)
-        if re.fullmatch(r"models/[a-z]\w*-\d+(/epoch-\d+)?", sampler.checkpoint):
+        if re.fullmatch(MADE_HERE, sampler.checkpoint):
             log.warning(
                 "sampler.checkpoint %s is about to be trained anew: to make this sampler again, "
                 "copy the folder (e.g. to models/round-1) and name the copy",

@@ -58,6 +58,11 @@ def foreign_weights(folder: Path) -> None:
     checkpoint_record("w.safetensors")(folder)
 
 
+def given(checkpoint: str) -> dict[str, Any]:
+    """Changes of params.yaml: weights in a file or folder instead of training."""
+    return {"sampler.checkpoint": checkpoint, "sampler.watch": ["file"]}
+
+
 def checkpoint_record(name: str) -> Callable[[Path], None]:
     return lambda folder: artifacts.write_json(folder / "data/checkpoint.json", {"name": name})
 
@@ -205,24 +210,22 @@ MISTAKES = {
     "no sampler": Mistake("embed", {}, ["models/sampler", "holds no encoder", "dvc repro"]),
     "checkpoint that does not fit": Mistake(
         "sampler",
-        {"sampler.checkpoint": "w.safetensors", "sampler.watch": ["file"]},
+        given("w.safetensors"),
         ["w.safetensors", "missing conv1.weight", "unknown layer9.weight", "check backbone"],
         foreign_weights,
     ),
-    "checkpoint that is not there": Mistake(
-        "checkpoint",
-        {"sampler.checkpoint": "nowhere.pth", "sampler.watch": ["file"]},
-        ["sampler.checkpoint 'nowhere.pth'", "neither a file or folder", "such as ResNet50"],
-    ),
-    "checkpoint gone since it was digested": Mistake(
-        "sampler",
-        {"sampler.checkpoint": "nowhere.pth", "sampler.watch": ["file"]},
-        ["sampler.checkpoint 'nowhere.pth'", "neither a file or folder"],
-        checkpoint_record("nowhere.pth"),
-    ),
+    **{
+        f"checkpoint gone since it was digested, {stage}": Mistake(
+            stage,
+            given("nowhere.pth"),
+            ["sampler.checkpoint 'nowhere.pth'", "neither a file or folder", "such as ResNet50"],
+            checkpoint_record("nowhere.pth"),
+        )
+        for stage in ("checkpoint", "sampler")
+    },
     "checkpoint that is no encoder": Mistake(
         "checkpoint",
-        {"sampler.checkpoint": "data", "sampler.watch": ["file"]},
+        given("data"),
         ["sampler.checkpoint 'data'", "config.json: No such file", "name a weights file"],
     ),
     "checkpoint without a watch": Mistake(
@@ -232,7 +235,7 @@ MISTAKES = {
     ),
     "record of another checkpoint": Mistake(
         "sampler",
-        {"sampler.checkpoint": "w.pth", "sampler.watch": ["file"]},
+        given("w.pth"),
         ["data/checkpoint.json: is about v.pth, not w.pth", "dvc repro checkpoint"],
         checkpoint_record("v.pth"),
     ),
@@ -359,15 +362,18 @@ def test_one_line_exit_code_1_and_no_output(project, monkeypatch, name):
     assert not list(project.rglob("*.partial"))
 
 
-def test_a_file_that_is_no_params(project):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("sepp: [", "other.yaml: file: is not YAML"),
+        (None, "other.yaml: file: is missing; `sepp preset characters` writes one\n"),
+    ],
+)
+def test_a_file_that_is_no_params(project, content, said):
+    if content:
+        (project / "other.yaml").write_text(content)
     main = importlib.import_module("stages.mine").main
-    (project / "other.yaml").write_text("sepp: [")
     result = CliRunner().invoke(main, ["--params", "other.yaml"])
     assert result.exit_code == 1
-    assert result.output.startswith("Error: other.yaml: file: is not YAML")
+    assert result.output.startswith(f"Error: {said}")
     assert result.output.count("\n") == 1
-    result = CliRunner().invoke(main, ["--params", "nowhere.yaml"])
-    assert (
-        result.output.strip()
-        == "Error: nowhere.yaml: file: is missing; `sepp preset characters` writes one"
-    )

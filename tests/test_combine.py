@@ -12,7 +12,7 @@ from stages import combine
 from stages.common import artifacts
 from stages.common.draws import _unrank, draw, draw_pairs
 from stages.common.errors import ArtifactError, DataError, SeppError
-from stages.common.sections import SeppRows
+from stages.common.sepp_sections import SeppRows
 from stages.ssl.batches import read_rows
 
 ROOT = Path(combine.__file__).parents[1]

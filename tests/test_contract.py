@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from stages.cli import STAGES
 from stages.common.closure import imported_files
-from stages.common.command import Again, From
 from stages.common.params import AllParams, leaves
+from stages.common.rounds import Again, From
 from stages.common.sections import plugins
 from tests.conftest import REPOSITORY, YAML_SAFE
 

@@ -9,7 +9,7 @@ import pytest
 from stages import explore, mine
 from stages.common.explored import read_explored
 from stages.common.intervals import accuracy_interval
-from stages.common.sections import SeppScore
+from stages.common.sepp_sections import SeppScore
 from stages.explore import edges_of
 from stages.mining import cosine, find_pairs
 from stages.report import CURVE

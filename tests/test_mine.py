@@ -18,7 +18,7 @@ from stages import mine
 from stages.common import artifacts
 from stages.common.errors import ArtifactError, EmbeddingError, ParamError, SeppError
 from stages.common.judged import Answer, write_answers
-from stages.common.sections import SeppMining
+from stages.common.sepp_sections import SeppMining
 from stages.common.unit import unit_rows
 from stages.mining import Pairs, cosine, files, find_pairs, pair_blocks, search
 from tests.made import packed_store, write_embeddings, write_manifest
@@ -360,7 +360,7 @@ def test_runs_without_torch(case):
 import sys
 from pathlib import Path
 from stages import mine
-from stages.common.sections import SeppMining
+from stages.common.sepp_sections import SeppMining
 sepp = SeppMining(**{params(0.9, 1.0, max_per_anchor=1, max_pairs=9).sepp.model_dump()!r})
 folder = Path({json.dumps(str(case.folder))})
 inputs = mine.Inputs(folder / "manifest.parquet", folder / "embeddings.parquet")

@@ -20,7 +20,7 @@ from stages.common.images import ImageStore
 from stages.common.intervals import chance_accuracy
 from stages.common.judged import read_answers, resolve
 from stages.common.progress import Progress
-from stages.common.sections import SeppMining
+from stages.common.sepp_sections import SeppMining
 from stages.common.unit import unit_rows
 from stages.mining.pairs import Pairs
 from stages.mining.quality import describe, judged

@@ -14,7 +14,7 @@ from stages.common.explored import Explored, read_explored
 from stages.common.images import ImageStore
 from stages.common.judged import LABELS, Verdicts, read_answers, resolve
 from stages.common.params import load_all
-from stages.common.sections import SeppMining
+from stages.common.sepp_sections import SeppMining
 from stages.mining.thresholds import Option, best, by_bins, lowest, options
 
 EXPLORED = Path("data/explored")

@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
@@ -27,58 +26,6 @@ params_option = click.option(
 )
 arm_option = click.option("--arm", required=True, help="Source of the extra rows, e.g. sepp.")
 seed_option = click.option("--seed", type=int, required=True, help="Seed of this training.")
-
-
-class Again(NamedTuple):
-    """One seed's round: pairs are mined again, with what an arm has become."""
-
-    name: str  # of the round
-    seed: int
-
-    @property
-    def folder(self) -> Path:
-        """Of its embeddings and pairs."""
-        return Path(f"data/rounds/{self.name}-{self.seed}")
-
-
-class From(NamedTuple):
-    """The state that an arm or round has left behind."""
-
-    start: str  # name of the arm or round
-    at: int  # epoch
-
-    def encoder(self, seed: int) -> Path:
-        return Path(f"models/{self.start}-{seed}/epoch-{self.at}")
-
-
-def again_options(function: Callable[..., None]) -> Callable[..., None]:
-    """`--round` and `--seed`, together or not at all, as the argument `again`."""
-
-    @click.option("--round", "name", help="Mine again: name of the round in params.yaml.")
-    @click.option("--seed", type=int, help="With --round: seed of its training.")
-    @functools.wraps(function)
-    def wrapped(name: str | None, seed: int | None, **rest: object) -> None:
-        function(again=_all_or_none(Again, name, seed, "--round", "--seed"), **rest)
-
-    return wrapped
-
-
-def from_options(function: Callable[..., None]) -> Callable[..., None]:
-    """`--start` and `--at`, together or not at all, as the argument `origin`."""
-
-    @click.option("--start", help="Go on from this arm or round.")
-    @click.option("--at", type=int, help="With --start: the epoch after which.")
-    @functools.wraps(function)
-    def wrapped(start: str | None, at: int | None, **rest: object) -> None:
-        function(origin=_all_or_none(From, start, at, "--start", "--at"), **rest)
-
-    return wrapped
-
-
-def _all_or_none(kind: type, first: object, second: object, *names: str) -> object:
-    if (first is None) != (second is None):
-        raise SeppError(f"{' and '.join(names)} go together: give both, or neither")
-    return None if first is None else kind(first, second)
 
 
 def one_line(error: Exception) -> str | None:

@@ -19,15 +19,14 @@ from stages.common.sections import (
     Embed,
     LinearEval,
     Pretrain,
-    Round,
     Sampler,
     Section,
     Seed,
-    Sepp,
     Views,
-    _choice,
+    choice,
     plugins,
 )
+from stages.common.sepp_sections import Round, Sepp
 
 
 class StageParams(BaseModel):
@@ -71,6 +70,19 @@ class AllParams(BaseModel):
         return values
 
     @model_validator(mode="after")
+    def _one_schedule(self) -> AllParams:
+        """What continues a training shares its schedule, which counts vanilla's steps."""
+        warm = self.pretrain.start == "sampler"
+        if not self.pretrain.match_steps and (warm or self.rounds):
+            what = "pretrain.start is sampler" if warm else "there are rounds"
+            instead = "pretrain.start to scratch" if warm else "rounds to []"
+            raise ValueError(
+                f"pretrain.match_steps is false, but {what}, whose one schedule counts vanilla's "
+                f"steps: set it to true, or {instead}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _continued(self) -> AllParams:
         """A warm start goes on with the same network, method, and schedule."""
         sampler, arms = self.sampler, self.pretrain
@@ -80,11 +92,6 @@ class AllParams(BaseModel):
             raise ValueError(
                 "pretrain.start is sampler, which sampler.checkpoint cannot be continued as: set "
                 "the one to scratch or the other to null"
-            )
-        if not arms.match_steps:
-            raise ValueError(
-                "pretrain.match_steps is false, but pretrain.start is sampler, whose one schedule "
-                "counts vanilla's steps: set it to true"
             )
         for leaf in ("method", "backbone", "stem", "batch_size"):
             own, theirs = getattr(arms, leaf), getattr(sampler, leaf)
@@ -104,11 +111,6 @@ class AllParams(BaseModel):
     @model_validator(mode="after")
     def _chained(self) -> AllParams:
         """Each round goes on from where an arm or an earlier round has left its state."""
-        if self.rounds and not self.pretrain.match_steps:
-            raise ValueError(
-                "pretrain.match_steps is false, but there are rounds, whose one schedule counts "
-                "vanilla's steps: set it to true, or rounds to []"
-            )
         since = {"sepp": self.sampler.epochs if self.pretrain.start == "sampler" else 0}
         for place, one in enumerate(self.rounds):
             key = f"rounds[{place}]"
@@ -138,7 +140,7 @@ class AllParams(BaseModel):
     @classmethod
     def _complete(cls, methods: dict, others: ValidationInfo) -> dict:
         for name in methods:
-            _choice("method", plugins("ssl/methods"), name)
+            choice("method", plugins("ssl/methods"), name)
         for section in ("sampler", "pretrain"):
             training = others.data.get(section)  # None if it has errors of its own
             if training and training.method not in methods:
@@ -147,6 +149,12 @@ class AllParams(BaseModel):
                     "needs; `sepp preset NAME` writes a whole file"
                 )
         return methods
+
+
+def left_by(arm: str, pretrain: Pretrain) -> list[int]:
+    """Epochs after which `arm` leaves its state behind: where a round can go on from it, as from
+    sepp and from a round."""
+    return pretrain.handover if arm == "sepp" or arm not in get_args(Arm) else []
 
 
 def load_all(path: Path) -> AllParams:

@@ -1,4 +1,4 @@
-"""The sections of params.yaml: their leaves, what these mean, and their checks."""
+"""The sections of params.yaml, but `sepp` and `rounds`: leaves, what they mean, their checks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ from pydantic import (
     model_validator,
 )
 
-from stages.common.param_file import validate
-
 BUNDLED = ("characters", "characters_validation", "digits")  # data sets that need no data root
 STAGES = Path(__file__).resolve().parent.parent
 Arm = Literal["vanilla", "sepp", "duplicate", "random", "oracle"]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Cosine = Annotated[float, Field(ge=-1, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -34,7 +31,8 @@ def plugins(folder: str) -> list[str]:
     return sorted(f.stem for f in (STAGES / folder).glob("*.py") if not f.stem.startswith("_"))
 
 
-def _choice(kind: str, names: list[str], name: str) -> str:
+def choice(kind: str, names: list[str], name: str) -> str:
+    """`name`, which is to be one of `names`; raises ValueError, which has them."""
     if name not in names:
         raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(names)}")
     return name
@@ -56,7 +54,7 @@ class Data(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        return _choice("data set", plugins("datasets"), name)
+        return choice("data set", plugins("datasets"), name)
 
     @model_validator(mode="after")
     def _watched(self) -> Data:
@@ -125,7 +123,7 @@ class _Changes(Augmentation):
         return {k: v for k, v in dump(self).items() if k in self.model_fields_set}
 
 
-def _partial(name: str, base: type[BaseModel], whole: type[BaseModel]) -> Any:
+def partial(name: str, base: type[BaseModel], whole: type[BaseModel]) -> Any:
     """A model of some leaves of `whole`, any of which may be left out."""
     return create_model(
         name,
@@ -138,7 +136,7 @@ def _partial(name: str, base: type[BaseModel], whole: type[BaseModel]) -> Any:
 
 
 # What is left out stays as it is in `views`.
-ViewChanges = _partial("ViewChanges", _Changes, Augmentation)
+ViewChanges = partial("ViewChanges", _Changes, Augmentation)
 
 
 class Named(Section):
@@ -149,7 +147,7 @@ class Named(Section):
     @field_validator("method")
     @classmethod
     def _known(cls, method: str) -> str:
-        return _choice("method", plugins("ssl/methods"), method)
+        return choice("method", plugins("ssl/methods"), method)
 
 
 class Training(Named):
@@ -226,74 +224,6 @@ class Embed(Section):
         if not (k >= 1 if isinstance(k, int) else 0 < k <= 1):
             raise ValueError(f"{k}: needs a fraction in (0.0, 1.0], or a count of at least 1")
         return k
-
-
-class SeppScore(Section):
-    """The leaves of `sepp` that decide how similar two images are."""
-
-    transform: Literal["none", "center", "whiten"]  # of the embeddings, before they are compared
-    shrinkage: Annotated[float, Field(ge=0)]  # of whitening, times the largest deviation
-    neighbours: Annotated[int, Field(ge=0)]  # k of the walks that are compared; 0: embeddings are
-    memory: Annotated[float, Field(gt=0, le=2**20)]  # GiB that mining may take
-
-
-class SeppMining(SeppScore):
-    """The leaves of `sepp` that decide which pairs are mined."""
-
-    engine: str  # auto, or a file of stages/mining/engines: all exact but ivf
-    min: Cosine  # lowest and highest similarity of a pair, both inclusive
-    max: Cosine
-    pairs_per_image: Annotated[float, Field(gt=0)] | None  # so many of the highest, instead of min
-    max_per_anchor: Count | None  # keep at most so many pairs of an image
-    max_pairs: Count | None  # keep at most so many pairs
-
-    @field_validator("engine")
-    @classmethod
-    def _known(cls, engine: str) -> str:
-        return _choice("engine", ["auto", *plugins("mining/engines")], engine)
-
-    @model_validator(mode="after")
-    def _order(self) -> SeppMining:
-        if self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}: lower min, or raise max")
-        return self
-
-
-class _MiningChanges(SeppMining):
-    @model_validator(mode="after")
-    def _order(self) -> _MiningChanges:
-        return self  # min and max may not both be here
-
-    def on(self, mining: SeppMining, file: Path, key: str) -> SeppMining:
-        """`mining` with these changes; raises ParamError, with where they are from, if they do not
-        fit it."""
-        own = {name: getattr(self, name) for name in self.model_fields_set}
-        every = {name: getattr(mining, name) for name in SeppMining.model_fields}
-        return validate(file, SeppMining, {**every, **own}, key)
-
-
-MiningChanges = _partial("MiningChanges", _MiningChanges, SeppMining)
-
-
-class Round(Section):
-    """Pairs are mined again with an arm's encoder, and its training goes on with them."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    start: str  # arm or round that it continues: sepp, or the round before
-    at: Count  # epoch of that training after which it does; one of pretrain.handover
-    sepp: MiningChanges  # leaves of the section sepp that are others in this round; {}: none
-
-
-class SeppRows(Section):
-    """The leaves of `sepp` that decide how pairs become training rows."""
-
-    lambda_: Probability = Field(alias="lambda")  # weight of a semantic row, Eq. 2
-    ordered: bool  # both (i, j) and (j, i), as Algorithm 1 read literally
-    mask_partners: bool  # images that a row pairs are not each other's negatives
-
-
-class Sepp(SeppMining, SeppRows):
-    pass
 
 
 class LinearEval(Section):

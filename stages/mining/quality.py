@@ -27,30 +27,14 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
     labels over log(number of classes), so 1 if all classes have as many anchors. What needs labels
     is None where there are none, and ``note`` says why.
     """
-    count = known = right = 0
-    total, lowest = 0.0, 1.0
-    covered = np.zeros(len(labels), bool)
-    degrees = np.zeros(len(labels), np.int64)  # judged pairs of each image
-    classes = np.unique(labels[labels >= 0])
-    anchors = np.zeros(len(classes), np.int64)  # pairs whose anchor is of each class
+    tally = _Tally(labels)
     for pairs in blocks:
-        count += len(pairs.anchor)
-        total += float(pairs.similarity.sum(dtype=np.float64))
-        lowest = min(lowest, float(pairs.similarity.min(initial=1.0)))
-        covered[pairs.anchor] = covered[pairs.positive] = True
-        anchor, positive = labels[pairs.anchor], labels[pairs.positive]
-        both = (anchor >= 0) & (positive >= 0)
-        for ids in (pairs.anchor[both], pairs.positive[both]):
-            degrees += np.bincount(ids, minlength=len(labels))
-        known += int(np.count_nonzero(both))
-        right += int(np.count_nonzero((anchor == positive) & both))
-        places = np.searchsorted(classes, anchor[anchor >= 0])
-        anchors += np.bincount(places, minlength=len(classes))
-    images = int(np.count_nonzero(covered))
-    low, high = accuracy_interval(right, known, degrees) if known else (None, None)
+        tally.add(pairs)
+    count, known, images = tally.count, tally.known, int(np.count_nonzero(tally.covered))
+    low, high = accuracy_interval(tally.right, known, tally.degrees) if known else (None, None)
     metrics: dict[str, object] = {
         "count": count,
-        "accuracy": _rounded(right / known if known else None),
+        "accuracy": _rounded(tally.right / known if known else None),
         "accuracy_low": _rounded(low),
         "accuracy_high": _rounded(high),
         "judged": known,
@@ -59,9 +43,9 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
         "pairs_per_anchor": round(2 * count / images, 6),
         "pairs_per_image": round(count / len(labels), 6),
         "images": len(labels),
-        "similarity_mean": round(total / count, 6),
-        "similarity_min": round(lowest, 6),
-        "class_balance": None,
+        "similarity_mean": round(tally.total / count, 6),
+        "similarity_min": round(tally.lowest, 6),
+        "class_balance": _rounded(_balance(tally.anchors.tolist())),
     }
     if known < count:
         metrics["note"] = (
@@ -69,8 +53,6 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
             if known
             else "no accuracy: the images of the pairs have no labels"
         )
-    if anchors.sum() and len(classes) > 1:
-        metrics["class_balance"] = round(_entropy(anchors.tolist()) / math.log(len(classes)), 6)
     return metrics
 
 
@@ -108,11 +90,40 @@ def _key(anchor: np.ndarray, positive: np.ndarray, rows: int) -> np.ndarray:
     return anchor * rows + positive
 
 
+class _Tally:
+    """What is counted of pairs of rows with `labels` (K,), block by block."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self.labels = labels
+        self.classes = np.unique(labels[labels >= 0])
+        self.count = self.known = self.right = 0  # pairs; of them judged; of these right
+        self.total, self.lowest = 0.0, 1.0  # similarity
+        self.covered = np.zeros(len(labels), bool)  # images in any pair
+        self.degrees = np.zeros(len(labels), np.int64)  # judged pairs of each image
+        self.anchors = np.zeros(len(self.classes), np.int64)  # pairs whose anchor is of each class
+
+    def add(self, pairs: Pairs) -> None:
+        self.count += len(pairs.anchor)
+        self.total += float(pairs.similarity.sum(dtype=np.float64))
+        self.lowest = min(self.lowest, float(pairs.similarity.min(initial=1.0)))
+        self.covered[pairs.anchor] = self.covered[pairs.positive] = True
+        anchor, positive = self.labels[pairs.anchor], self.labels[pairs.positive]
+        both = (anchor >= 0) & (positive >= 0)
+        for ids in (pairs.anchor[both], pairs.positive[both]):
+            self.degrees += np.bincount(ids, minlength=len(self.labels))
+        self.known += int(np.count_nonzero(both))
+        self.right += int(np.count_nonzero((anchor == positive) & both))
+        places = np.searchsorted(self.classes, anchor[anchor >= 0])
+        self.anchors += np.bincount(places, minlength=len(self.classes))
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _entropy(counts: list[int]) -> float:
-    """In nats."""
+def _balance(counts: list[int]) -> float | None:
+    """Entropy of counts by class over the highest there could be; None for one class or none."""
+    if not sum(counts) or len(counts) < 2:
+        return None
     shares = [count / sum(counts) for count in counts if count]
-    return -sum(share * math.log(share) for share in shares)
+    return -sum(share * math.log(share) for share in shares) / math.log(len(counts))

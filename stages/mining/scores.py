@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.common.scores import COLUMNS, PER_IMAGE, Row, Score
-from stages.common.sections import SeppMining
+from stages.common.sepp_sections import SeppMining
 from stages.mining.files import read_pairs
 from stages.mining.pairs import Pairs, join
 from stages.mining.search import find, similarity_of, wanted

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.common.errors import ParamError
-from stages.common.sections import SeppMining, SeppScore
+from stages.common.sepp_sections import SeppMining, SeppScore
 from stages.mining.cosine import Cosine
 from stages.mining.files import read_pairs, write_pairs
 from stages.mining.graph import memory_needed

@@ -1,65 +1,19 @@
-"""Charts as inline SVG that takes its colours and its font from the page, so dark mode just works.
-
-matplotlib draws with stand-in colours, which are then replaced by CSS variables.
-"""
+"""The charts of the page, each as inline SVG."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
 
 from stages.reporting.inputs import Rows, Runs
+from stages.reporting.svg import COLOURS, DASHES, colour_of, dash_of, to_svg
 
 FEW = 20  # judged pairs, below which an accuracy is drawn as a hollow point
-WIDTH = 5.4  # inches; narrow, so that the text is still legible on a phone
 LARGE = 12.5  # points, where names in the legend are what a chart is about
-TOKENS = ("ink", "line", "panel", "chosen", "pairs")
-ARMS = ("vanilla", "sepp", "duplicate", "random", "oracle", "sampler", "round")
-COLOURS = {name: f"#0101{number:02x}" for number, name in enumerate(TOKENS + ARMS)}
-DASHES = {  # an arm is told by its line, too, not by its colour alone
-    "vanilla": (0, (5, 1.5)),
-    "duplicate": (0, (5, 1.5, 1, 1.5)),
-    "random": (0, (1, 1.2)),
-    "oracle": (0, (8, 1.5, 1, 1.5, 1, 1.5)),
-}
-STYLE = {
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": COLOURS["line"],
-    "grid.linewidth": 0.6,
-    "axes.edgecolor": COLOURS["line"],
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), COLOURS["ink"]),
-    **dict.fromkeys(("xtick.color", "ytick.color"), COLOURS["ink"]),
-}
-
-
-def colour_of(arm: str) -> str:
-    """An arm's own colour; rounds share one."""
-    return COLOURS.get(arm, COLOURS["round"])
-
-
-def dash_of(arm: str, arms: Sequence[str]) -> object:
-    """An arm's own line; rounds have the shorter dashes the later they are among `arms`."""
-    if arm in COLOURS:
-        return DASHES.get(arm, "-")
-    rounds = [name for name in arms if name not in COLOURS]
-    return (0, (1 + 6 * (1 - rounds.index(arm) / len(rounds)), 1))
 
 
 def threshold_chart(curve: Rows, low: float, high: float, chance: float | None = None) -> str:
@@ -89,7 +43,7 @@ def threshold_chart(curve: Rows, low: float, high: float, chance: float | None =
         f"number (bars, logarithmic) for each 0.01 of similarity; the chosen interval, {low:g} to "
         f"{high:g}, is shaded. The numbers are in the table beneath."
     )
-    return _svg("thresholds", draw, 3.9 if known else 2.4, label)
+    return to_svg("thresholds", draw, 3.9 if known else 2.4, label)
 
 
 def _accuracy(axes: Axes, rows: Rows, chance: float | None) -> None:
@@ -163,7 +117,7 @@ def score_chart(runs: Runs) -> str:
         axes.set_xlabel("linear top-1, % of the test images")
 
     label = "Linear top-1 of each seed and the mean of each arm; the numbers are in the table."
-    return _svg("scores", draw, 1.1 + 0.36 * len(scores), label)
+    return to_svg("scores", draw, 1.1 + 0.36 * len(scores), label)
 
 
 def training_chart(name: str, histories: dict[str, list[Rows]]) -> str:
@@ -190,7 +144,7 @@ def training_chart(name: str, histories: dict[str, list[Rows]]) -> str:
 
     label = f"{' and '.join(panels)} by epoch of {', '.join(histories)}".replace("_", " ")
     height = 0.5 + 1.5 * len(panels) + (0.25 * -(-len(histories) // 3) if len(histories) > 1 else 0)
-    return _svg(name, draw, height, label)
+    return to_svg(name, draw, height, label)
 
 
 def _curve(
@@ -235,7 +189,7 @@ def neighbour_chart(curves: Sequence[Curve]) -> str:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
 
     label = f"Share of neighbours with the anchor's label, by epoch: {', '.join(labels)}"
-    return _svg("neighbours", draw, 2.2 + 0.25 * -(-len(labels) // 2), label)
+    return to_svg("neighbours", draw, 2.2 + 0.25 * -(-len(labels) // 2), label)
 
 
 class ScoreLine(NamedTuple):
@@ -265,27 +219,4 @@ def score_lines_chart(lines: Sequence[ScoreLine]) -> str:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", fontsize=LARGE)
 
     label = f"Accuracy by pairs per image: {'; '.join(line.label for line in lines)}"
-    return _svg("score-lines", draw, 3.0 + 0.25 * len(lines), label)
-
-
-def _svg(name: str, draw: Callable[[Figure], None], height: float, label: str) -> str:
-    """What `draw` draws as an `<svg>` element for HTML, the same bytes every time."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's matplotlibrc would change the bytes
-        matplotlib.rcParams.update({**STYLE, "svg.hashsalt": name})
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        draw(figure)
-        stream = io.StringIO()
-        undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(stream, format="svg", metadata=undated, transparent=True)
-    text = stream.getvalue()
-    box = re.search(r'viewBox="([^"]+)"', text)[1]
-    body = text[text.index(">", text.index("<svg")) + 1 :]
-    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
-    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)  # the page's
-    body = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", body)  # only clips and markers are used
-    body = body.replace(' id="', f' id="{name}-').replace("url(#", f"url(#{name}-")
-    body = body.replace('xlink:href="#', f'href="#{name}-')
-    for token, colour in COLOURS.items():
-        body = body.replace(colour, f"var(--{token})")
-    return f'<svg viewBox="{box}" role="img" aria-label="{label}">{body.strip()}'
+    return to_svg("score-lines", draw, 3.0 + 0.25 * len(lines), label)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from stages.common.errors import CheckpointError, SeppError
+from stages.common.rounds import left_after
 from stages.common.sections import Training
 from stages.ssl.batches import Rows
 from stages.ssl.encoder import load_strictly
@@ -60,7 +61,7 @@ class Start(NamedTuple):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             remedy = "set sampler.of_epochs to the epochs of the whole training"
-            if folder.name.startswith("epoch-"):
+            if folder.match(left_after("*")):
                 remedy = "add the epoch to pretrain.handover"
             raise CheckpointError(
                 f"{path}: no training to continue ({error}); {remedy} and run `dvc repro`"

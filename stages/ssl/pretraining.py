@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from stages.common import artifacts, env
 from stages.common.images import ImageStore
 from stages.common.param_file import validate
 from stages.common.sections import Training, Views
@@ -20,9 +19,10 @@ from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone
 from stages.ssl.batch_norm import sync_batch_norms
 from stages.ssl.batches import METHOD, VIEWS, PairBatches, Rows
-from stages.ssl.course import Course, Start, course_of, handover
+from stages.ssl.course import Course, Start, course_of
 from stages.ssl.distributed import world_size
-from stages.ssl.encoder import Encoder, EncoderConfig
+from stages.ssl.encoder import Encoder
+from stages.ssl.export import Exporter
 from stages.ssl.methods import Batch, Method, find_method
 from stages.ssl.optimizer import build_optimizer
 from stages.ssl.partners import Partners
@@ -41,7 +41,7 @@ class Pretraining(Fit):
         batches: PairBatches,
         course: Course,
         start: Start | None = None,
-        pause: Callable[[int], None] | None = None,
+        pause: Callable[[int, Optimizer], None] | None = None,
         pauses: set[int] = frozenset(),
     ) -> None:
         super().__init__(batches, course.steps)
@@ -118,7 +118,7 @@ class Pretraining(Fit):
     def on_train_batch_end(self, *arguments: object) -> None:
         super().on_train_batch_end(*arguments)
         if self.done in self.pauses:
-            self.pause(self.done)
+            self.pause(self.done, self.optimizers().optimizer)
 
     def on_after_backward(self) -> None:
         self.method.after_backward(self._epoch)
@@ -149,6 +149,7 @@ def train(
     state: TrainingState,
     label: str,
     continues: Path | None = None,
+    leave_at: Sequence[int] = (),
 ) -> tuple[Encoder, History]:
     """Train one encoder on `rows`.
 
@@ -160,68 +161,40 @@ def train(
         state: where an unfinished training is kept.
         continues: the folder of an encoder whose training is to go on, as if it had never stopped:
             weights, moving averages, queues, the optimiser, and one schedule over the whole.
+        leave_at: epochs of the whole after which the encoder, and what goes on from it needs, is
+            left in the folder of `state`.
 
     Returns:
         The encoder as it is after the last step, and the history: a row per epoch.
     """
-    kind = find_method(training.method)
-    key = f"methods.{training.method}"
-    params = validate(Path("params.yaml"), kind.Params, method_values, key)
-    torch.manual_seed(seed)
-    method = kind(params, lambda: build_backbone(training.backbone, training.stem))
+    method = _method_of(training, method_values, seed)
     start = Start.load(continues, method) if continues else None
     size = training.batch_size
     batches = PairBatches(rows, store, method.row_views(views), size, seed, section)
     course = course_of(training, rows, start)
-    if params.warmup_epochs >= course.epochs:
+    _warn_of_warmup(training.method, method.params.warmup_epochs, section, course.epochs)
+    exporter = Exporter(method, training, views, course, len(rows.anchor), seed, state.folder)
+    pauses = course.steps_at(leave_at)
+    module = Pretraining(method, batches, course, start, exporter.leave, pauses)
+    history = fit(module, state, label, training.precision)
+    return exporter.encoder(course.done + course.steps, module.optimizers().optimizer), history
+
+
+def _method_of(training: Training, values: Mapping[str, Any], seed: int) -> Method:
+    """As it starts; raises ParamError for a value of its block that cannot be."""
+    kind = find_method(training.method)
+    params = validate(Path("params.yaml"), kind.Params, values, f"methods.{training.method}")
+    torch.manual_seed(seed)
+    return kind(params, lambda: build_backbone(training.backbone, training.stem))
+
+
+def _warn_of_warmup(method: str, warmup: int, section: str, epochs: int) -> None:
+    if warmup >= epochs:
         log.warning(
             "methods.%s.warmup_epochs %d is not below %s.epochs %d: "
             "the learning rate does not reach base_lr",
-            *(training.method, params.warmup_epochs, section, course.epochs),
+            *(method, warmup, section, epochs),
         )
-
-    def encoder_after(done: int) -> Encoder:
-        facts = {
-            "rows": len(rows.anchor),
-            "steps": done - course.done,
-            "steps_before": course.done,  # of the sampler, where it is continued
-            "epochs": course.epoch_of(done),
-            "seed": seed,
-        }
-        encoder = export(method, training, views, facts)
-        if done < course.whole:  # somebody is to continue it
-            encoder.handover = handover(method, module.optimizers().optimizer, course, done)
-        return encoder
-
-    def leave(done: int) -> None:
-        if env.is_first():
-            encoder_after(done).save(state.folder / f"epoch-{course.epoch_of(done)}")
-
-    pauses = course.steps_at(getattr(training, "handover", ()))
-    module = Pretraining(method, batches, course, start, leave, pauses)
-    history = fit(module, state, label, training.precision)
-    return encoder_after(course.done + course.steps), history
-
-
-def record(
-    encoder: Encoder, history: History, folder: Path, curve: Path, state: TrainingState
-) -> None:
-    """Write a finished training's encoder, with those that it left on its way, and its curve, and
-    forget its state.
-
-    Raises:
-        StaleRunError: what it was made from has been edited since.
-    """
-    state.check()
-    if env.is_first():
-        encoder.save(folder)
-        for left in sorted(state.folder.glob("epoch-*")):
-            with artifacts.atomic(folder / left.name) as partial:
-                partial.mkdir()
-                for file in sorted(left.iterdir()):  # not copytree, whose errors have no number
-                    shutil.copyfile(file, partial / file.name)
-        artifacts.write_history(curve, history)
-    state.clear()
 
 
 def training_fingerprint(
@@ -244,30 +217,3 @@ def training_fingerprint(
         **more,
     }
     return run_fingerprint([module, f"stages.ssl.methods.{training.method}"], own, inputs)
-
-
-def export(
-    method: Method, training: Training, views: Views, facts: Mapping[str, object]
-) -> Encoder:
-    """The backbone and projection that the method keeps, as plain modules on the CPU, and with them
-    `facts` beside how they were trained."""
-    config = EncoderConfig(
-        backbone=training.backbone,
-        stem=training.stem,
-        image_size=views.image_size,
-        mean=views.mean,
-        std=views.std,
-        projection=method.projection_spec(),
-        training={
-            "method": training.method,
-            **method.params.model_dump(),
-            "epochs": training.epochs,
-            "batch_size": training.batch_size,
-            **facts,
-        },
-    )
-    encoder = Encoder(config)
-    backbone, projection = method.kept()
-    encoder.backbone.load_state_dict(backbone.state_dict())
-    encoder.projection.load_state_dict(projection.state_dict())
-    return encoder.eval()

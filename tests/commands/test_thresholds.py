@@ -6,7 +6,7 @@ from stages import explore
 from stages.commands import thresholds
 from stages.common.explored import read_explored
 from stages.common.judged import LABELS, Answer, write_answers
-from stages.common.sections import SeppScore
+from stages.common.sepp_sections import SeppScore
 from stages.mining import find_pairs
 from tests.conftest import write_params
 from tests.made import packed_store, write_embeddings, write_manifest

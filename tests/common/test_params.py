@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from stages import combine, mine
 from stages.common.errors import ParamError
 from stages.common.params import StageParams, leaves, load_all
-from stages.common.sections import SeppMining, SeppRows
+from stages.common.sepp_sections import SeppMining, SeppRows
 from tests.conftest import REPOSITORY, write_params
 
 PRESETS = sorted((REPOSITORY / "stages/presets").glob("*.yaml"))

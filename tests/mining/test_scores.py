@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.common.scores import PAPER, PER_IMAGE, Score
-from stages.common.sections import SeppMining
+from stages.common.sepp_sections import SeppMining
 from stages.mining.pairs import Pairs, join
 from stages.mining.quality import describe
 from stages.mining.scores import Settings, measure, pairs_by_score, scores_of

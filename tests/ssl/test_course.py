@@ -7,7 +7,7 @@ import torch
 
 from stages.common.errors import CheckpointError, ParamError
 from stages.common.images import ImageStore
-from stages.common.params import load_all
+from stages.common.params import left_by, load_all
 from stages.ssl.batches import instance_rows
 from stages.ssl.course import HANDOVER
 from tests.conftest import write_params
@@ -63,13 +63,13 @@ def test_the_file_is_the_same_every_time(folder):
 def test_a_round_goes_on_from_where_an_arm_was(folder, name):
     """What is left on the way is what a training that stopped there would hand over, and going on
     from it with the same rows is the rest of the training. Rows that no other epoch divides."""
-    whole, history = train_tiny(name, 4, rows=rows(), handover=(1, 2), to=folder / "models/sepp-0")
+    whole, history = train_tiny(name, 4, rows=rows(), leave_at=(1, 2), to=folder / "models/sepp-0")
     train_tiny(name, 2, rows=rows(), of_epochs=4, to=folder / "models/half")
     left = folder / "models/sepp-0/epoch-2"
     for file in (HANDOVER, "model.safetensors"):
         assert (left / file).read_bytes() == (folder / "models/half" / file).read_bytes()
     again, after = train_tiny(
-        name, 4, rows=rows(), continues=left, handover=(1, 2, 3), to=folder / "models/again"
+        name, 4, rows=rows(), continues=left, leave_at=(1, 2, 3), to=folder / "models/again"
     )
     assert history[2:] == after
     for key, value in whole.state_dict().items():
@@ -125,7 +125,11 @@ START = {"pretrain.start": "sampler", "sampler.of_epochs": 5, "sampler.epochs": 
         ),
         ({"pretrain.batch_size": 32}, "pretrain.batch_size is 32, .* whose is 64: set both alike"),
         ({"pretrain.method": "byol"}, "pretrain.method is byol, .* whose is moco"),
-        ({"pretrain.match_steps": False}, "match_steps is false, .* set it to true"),
+        ({"pretrain.match_steps": False}, "start is sampler, .* set it to true, or pretrain.start"),
+        (
+            {"pretrain.match_steps": False, "pretrain.start": "scratch", "rounds": [ROUND]},
+            r"there are rounds, .* set it to true, or rounds to \[\]",
+        ),
         ({"pretrain.epochs": 6}, "pretrain.epochs is 6, .* 2 of sampler.of_epochs 5: set"),
         ({"sampler.epochs": 5}, "sampler.epochs below both"),
         ({"sampler.epochs": 9}, "of_epochs 5 is below epochs 9: raise it"),
@@ -136,3 +140,12 @@ def test_what_cannot_go_on_as_one_training_is_refused(tmp_path, changes, message
     load_all(write_params(tmp_path / "good.yaml", base))
     with pytest.raises(ParamError, match=message):
         load_all(write_params(tmp_path / "params.yaml", {**base, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("arm", "epochs"), [("sepp", [2, 3]), ("round2", [2, 3]), ("vanilla", []), ("oracle", [])]
+)
+def test_a_state_is_left_where_a_round_may_go_on(tmp_path, arm, epochs):
+    changes = {"pretrain.epochs": 5, "pretrain.handover": [2, 3]}
+    pretrain = load_all(write_params(tmp_path / "params.yaml", changes)).pretrain
+    assert left_by(arm, pretrain) == epochs

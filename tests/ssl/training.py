@@ -15,7 +15,7 @@ from torch import nn
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.common.state import TrainingState
-from stages.ssl import distributed, encoder, pretraining
+from stages.ssl import distributed, encoder, export, pretraining
 from stages.ssl.batches import Rows
 from stages.ssl.methods import find_method
 from stages.ssl.trainer import History
@@ -66,7 +66,7 @@ def train_tiny(
     precision: str = "fp32",
     of_epochs: int | None = None,
     continues: Path | None = None,
-    handover: Sequence[int] = (),
+    leave_at: Sequence[int] = (),
     to: Path | None = None,
     **changes: Any,
 ) -> tuple[encoder.Encoder, History]:
@@ -76,16 +76,16 @@ def train_tiny(
     store = ImageStore(folder / "data/manifest.parquet", folder / "data/images.npy")
     training = settings.pretrain.model_copy(
         update={"method": name, "epochs": epochs, "precision": precision, "of_epochs": of_epochs}
-        | {"handover": list(handover)}
     )
     rows = rows or rows_of(store, name)
     with TrainingState(name, lambda: name) as state:
         block = values(name, **changes)
         done = pretraining.train(
-            "pretrain", training, block, settings.views, rows, store, 0, state, name, continues
+            *("pretrain", training, block, settings.views, rows, store, 0, state, name),
+            *(continues, leave_at),
         )
         if to:
-            pretraining.record(*done, to, to.with_suffix(".csv"), state)
+            export.record(*done, to, to.with_suffix(".csv"), state)
         state.clear()
     return done
 
