@@ -31,6 +31,7 @@ from stages.reporting.inputs import (
     read_round,
     read_rows,
     read_sampler,
+    read_sampler_history,
 )
 from stages.reporting.page import Findings, render
 from stages.reporting.picture import draw
@@ -76,7 +77,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
 
     `changed` is what the page says has changed since the results were made.
     """
-    mining = read_mining(inputs.mine)
+    mining, sampler = read_mining(inputs.mine), read_sampler(inputs.sampler)
     # As DVC calls the stages of each: those of rounds by their place in the list.
     arms = {arm: f"@{arm}" for arm in params.arms}
     arms |= {one.name: f"_again@round{place}" for place, one in enumerate(params.rounds)}
@@ -98,7 +99,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         "classes": len(np.unique(store.labels[store.labels >= 0])),
     }
     findings = Findings(
-        summary=summarise(data, mining, runs, read_sampler(inputs.sampler), rounds),
+        summary=summarise(data, mining, runs, sampler, rounds),
         changed=changed,
         mining=mining,
         runs=runs,
@@ -106,8 +107,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         per_image=about.get("pairs_per_image"),
         methods=(params.sampler.method, params.pretrain.method),
         curve=read_rows(inputs.curve, "mine", CURVE),
-        sampler=read_rows(inputs.sampler_history, "sampler", ("epoch", "loss")),
-        histories=read_histories(inputs.histories, arms, params.seeds),
+        sampler=read_sampler_history(inputs.sampler_history, sampler),
+        histories=read_histories(inputs.histories, arms, runs),
         gallery=make_gallery(pairs, store),
         scores=compare_scores(read_scores(inputs.scores, inputs.scores_about), about),
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from stages.common import artifacts, env, sections
 from stages.common.command import command, params_option
-from stages.common.errors import ArtifactError
+from stages.common.errors import ArtifactError, SeppError
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
 from stages.common.rounds import left_after
@@ -57,9 +57,8 @@ class Params(StageParams):
 def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState) -> None:
     """Train or fetch the sampler; with `state`, an interrupted training continues."""
     sampler = settings.sampler
+    _check_record(inputs.checkpoint, sampler)
     if sampler.checkpoint is not None:
-        if sampler.watch:  # else the record may be an older one of another, which says nothing
-            _check_record(inputs.checkpoint, sampler.checkpoint)
         if re.fullmatch(MADE_HERE, sampler.checkpoint):
             log.warning(
                 "sampler.checkpoint %s is about to be trained anew: to make this sampler again, "
@@ -96,11 +95,22 @@ def _cost(encoder: Encoder | None) -> dict[str, object]:
     return {**cost, "rows_seen": training["steps"] * training["batch_size"] if training else None}
 
 
-def _check_record(file: Path, checkpoint: str) -> None:
-    """Raises ArtifactError unless `file` is about `checkpoint`: DVC tracks what it says."""
+def _check_record(file: Path, sampler: sections.Weights) -> None:
+    """Raises SeppError unless `file` is about what is watched: DVC tracks what it says.
+
+    Without a file to watch there is no stage that writes so, and DVC, which finds the record of
+    earlier weights, would train a sampler anew that it has in its cache.
+    """
+    watched = sampler.checkpoint if sampler.watch else None
     named = artifacts.read_json(file, "checkpoint").get("name")
-    if named != checkpoint:
-        raise ArtifactError(file, f"is about {named}, not {checkpoint}", "checkpoint")
+    if named == watched:
+        return
+    if watched:
+        raise ArtifactError(file, f"is about {named}, not {watched}", "checkpoint")
+    raise SeppError(
+        f"{file}: is still about {named}, but sampler.watch in params.yaml is []; run "
+        "`sepp checkpoint`, which writes that no weights are watched, and then `dvc repro`"
+    )
 
 
 @command

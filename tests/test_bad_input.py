@@ -239,6 +239,12 @@ MISTAKES = {
         ["data/checkpoint.json: is about v.pth, not w.pth", "dvc repro checkpoint"],
         checkpoint_record("v.pth"),
     ),
+    "record of a checkpoint that is no more given": Mistake(
+        "sampler",
+        {},
+        ["data/checkpoint.json: is still about v.pth", "sampler.watch", "run `sepp checkpoint`"],
+        checkpoint_record("v.pth"),
+    ),
     "batch above the rows": Mistake(
         "sampler",
         {"sampler.batch_size": 49, "methods.moco.queue": 99},

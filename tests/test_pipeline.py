@@ -301,5 +301,8 @@ def test_changed_weights_under_one_name_are_noticed(checkout, tmp_path):
     given.rename(tmp_path / "gone")
     said = checkout.dvc("repro", "sampler", fails=True)
     assert re.search(r"Error: sampler\.checkpoint .*given.*: neither a file or folder", said)
-    checkout.run("git", "checkout", "-q", ".")
+    write_params(checkout.folder / "params.yaml", SMALL)
+    said = checkout.dvc("repro", "sampler", fails=True)
+    assert re.search(r"Error: data/checkpoint\.json: is still about .*`sepp checkpoint`", said)
+    checkout.run(sys.executable, "-m", "stages.checkpoint")
     assert checkout.ran("repro", "sampler") == []  # all from the cache

@@ -128,6 +128,7 @@ def write_run(arm: str, seed: int, **result: object) -> None:
         "epochs": 3,
         "rows": 48,
         "steps": 9,
+        "steps_before": 0,
         "test_images": 24,
         "batch_size": 16,
     }

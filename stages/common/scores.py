@@ -78,11 +78,13 @@ def current(about: dict, compared: dict) -> Score | None:
 
 
 def write_scores(comparison: Comparison, table: Path = TABLE, about: Path = ABOUT) -> None:
+    """Write the table, and what it is about; that is empty as long as the two may not match."""
     rows = (
         {**score._asdict(), "pairs_per_image": per_image, **row}
         for score, found in comparison.table.items()
         for per_image, row in found.items()
     )
+    artifacts.write_json(about, {})
     artifacts.write_csv(table, list(rows), COLUMNS)
     artifacts.write_json(about, comparison.about)
 
@@ -90,7 +92,7 @@ def write_scores(comparison: Comparison, table: Path = TABLE, about: Path = ABOU
 def read_scores(table: Path = TABLE, about: Path = ABOUT) -> Comparison | None:
     """What `write_scores` wrote; None where the table has no rows: nobody compared any.
 
-    Raises SeppError for a table of another shape.
+    Raises SeppError for a table of another shape, or of which is not known what it is about.
     """
     if not table.exists():
         return None
@@ -98,12 +100,15 @@ def read_scores(table: Path = TABLE, about: Path = ABOUT) -> Comparison | None:
         rows = list(csv.DictReader(file))
     if not rows:
         return None
+    facts = artifacts.read_json(about, "report") if about.exists() else {}
     try:
-        found = _by_score(rows)
+        if not facts:
+            raise ValueError(f"{about} does not say what it is about: a run was interrupted")
+        return Comparison(_by_score(rows), facts)
     except (KeyError, ValueError, TypeError) as error:
         problem = f"is not the table that `sepp scores` writes ({error})"
-        raise SeppError(f"{table}: {problem}; run it again, or `git checkout {table}`") from None
-    return Comparison(found, artifacts.read_json(about, "report") if about.exists() else {})
+        remedy = f"run it again, or `git checkout {table} {about}`"
+        raise SeppError(f"{table}: {problem}; {remedy}") from None
 
 
 def _by_score(rows: Iterable[dict[str, str]]) -> dict[Score, dict[float, Row]]:

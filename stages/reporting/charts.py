@@ -121,7 +121,7 @@ def score_chart(runs: Runs) -> str:
 
 
 def training_chart(name: str, histories: dict[str, list[Rows]]) -> str:
-    """Loss, and spread of the embeddings where recorded, by epoch; a line for every seed."""
+    """Loss, and spread of the embeddings where recorded, by optimiser step; a line a seed."""
     every = [history for curves in histories.values() for history in curves]
     panels = {"loss": "Loss"}
     if all(row.get("embedding_std") is not None for history in every for row in history):
@@ -137,12 +137,11 @@ def training_chart(name: str, histories: dict[str, list[Rows]]) -> str:
             axes.set_title(title)
         if "embedding_std" in panels:
             rows[-1].set_ylim(0, 1.08)
-        rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        rows[-1].set_xlabel("epoch")
+        _steps(rows[-1])
         if len(histories) > 1:
             figure.legend(*rows[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
 
-    label = f"{' and '.join(panels)} by epoch of {', '.join(histories)}".replace("_", " ")
+    label = f"{' and '.join(panels)} by optimiser step of {', '.join(histories)}".replace("_", " ")
     height = 0.5 + 1.5 * len(panels) + (0.25 * -(-len(histories) // 3) if len(histories) > 1 else 0)
     return to_svg(name, draw, height, label)
 
@@ -156,12 +155,19 @@ def _curve(
     dash: object,
     unit: float = 1,
 ) -> None:
-    epochs = [row["epoch"] for row in history]
+    steps = [row["step"] for row in history]
     values = [float("nan") if row[column] is None else unit * row[column] for row in history]
     axes.plot(
-        epochs, values, color=colour_of(arm), linestyle=dash, linewidth=1.3,
-        label=label, marker="o" if len(epochs) < 3 else None, markersize=4,
+        steps, values, color=colour_of(arm), linestyle=dash, linewidth=1.3,
+        label=label, marker="o" if len(steps) < 3 else None, markersize=4,
     )  # fmt: skip
+
+
+def _steps(axes: Axes) -> None:
+    """Not epochs, which are passes over an arm's own rows, and so longer in one than in another."""
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel("optimiser steps of the whole training")
 
 
 class Curve(NamedTuple):
@@ -172,7 +178,7 @@ class Curve(NamedTuple):
 
 
 def neighbour_chart(curves: Sequence[Curve]) -> str:
-    """Shares of equal labels by epoch, each in `column` of its rows."""
+    """Shares of equal labels by optimiser step, each in `column` of its rows."""
     labels = list(dict.fromkeys(curve.label for curve in curves))
 
     def draw(figure: Figure) -> None:
@@ -184,11 +190,10 @@ def neighbour_chart(curves: Sequence[Curve]) -> str:
             named.add(label)
         axes.set_title("Neighbours with the anchor's label, %")
         axes.set_ylim(0, 101)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
+        _steps(axes)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
 
-    label = f"Share of neighbours with the anchor's label, by epoch: {', '.join(labels)}"
+    label = f"Share of neighbours with the anchor's label, by optimiser step: {', '.join(labels)}"
     return to_svg("neighbours", draw, 2.2 + 0.25 * -(-len(labels) // 2), label)
 
 

@@ -12,6 +12,7 @@ from stages.common.errors import ArtifactError
 
 Rows = list[dict[str, float | None]]
 Runs = dict[str, list[dict]]  # the evaluations of each arm, one a seed
+LENGTH = ("rows", "batch_size", "steps", "steps_before")  # what tells where epochs of an arm end
 
 
 def read_mining(path: Path, stage: str = "mine") -> dict:
@@ -24,7 +25,7 @@ def read_mining(path: Path, stage: str = "mine") -> dict:
 def read_sampler(path: Path) -> dict:
     """How long the sampler was trained, all None if not here; raises ArtifactError."""
     facts = artifacts.read_json(path, "sampler")
-    _require(path, facts, ("method", "epochs", "rows_seen"), "sampler")
+    _require(path, facts, ("method", "epochs", "steps", "rows_seen"), "sampler")
     return facts
 
 
@@ -45,7 +46,8 @@ def read_evaluations(folder: Path, arms: Mapping[str, str], seeds: Sequence[int]
     """The evaluation of each arm and seed, in that order; other files in `folder` are old.
 
     `arms` has what follows the name of a stage where DVC calls that of an arm: ``@vanilla``.
-    Raises ArtifactError if one is missing, or holds neither its numbers nor why it has none.
+    Raises ArtifactError if one is missing, does not say how long the training was, or holds neither
+    its numbers nor why it has none.
     """
     runs: Runs = {}
     for arm, suffix in arms.items():
@@ -53,23 +55,43 @@ def read_evaluations(folder: Path, arms: Mapping[str, str], seeds: Sequence[int]
         for seed in seeds:
             path, stage = folder / f"{arm}-{seed}.json", f"linear_eval{suffix}-{seed}"
             result = artifacts.read_json(path, stage)
+            _require(path, result, LENGTH, stage)
             if "skipped" not in result:
                 _require(path, result, ("linear_top1", "knn_top1"), stage)
             runs[arm].append({**result, "seed": seed})
     return runs
 
 
-def read_histories(
-    folder: Path, arms: Mapping[str, str], seeds: Sequence[int]
-) -> dict[str, list[Rows]]:
-    """The training curve of each arm and seed: one row an epoch."""
-    return {
-        arm: [
-            read_rows(folder / f"{arm}-{seed}.csv", f"pretrain{suffix}-{seed}", ("epoch", "loss"))
-            for seed in seeds
-        ]
-        for arm, suffix in arms.items()
-    }
+def read_histories(folder: Path, arms: Mapping[str, str], runs: Runs) -> dict[str, list[Rows]]:
+    """The training curve of each arm and seed in `runs`: one row an epoch, by optimiser steps."""
+    histories: dict[str, list[Rows]] = {arm: [] for arm in arms}
+    for arm, suffix in arms.items():
+        for run in runs[arm]:
+            name = f"{arm}-{run['seed']}.csv"
+            rows = read_rows(folder / name, f"pretrain{suffix}-{run['seed']}", ("epoch", "loss"))
+            rows_an_epoch, batch_size, steps, before = (run[key] for key in LENGTH)
+            histories[arm].append(by_step(rows, rows_an_epoch // batch_size, steps, before))
+    return histories
+
+
+def read_sampler_history(path: Path, facts: dict) -> Rows:
+    """The sampler's training curve, by optimiser steps; empty if it was not trained here."""
+    rows = read_rows(path, "sampler", ("epoch", "loss"))
+    steps = facts["steps"]
+    return by_step(rows, steps // facts["epochs"], steps) if steps else []
+
+
+def by_step(history: Rows, per_epoch: int, steps: int, before: int = 0) -> Rows:
+    """Each row with `step`: after how many optimiser steps of the whole training its epoch ended.
+
+    An epoch is a pass over an arm's own rows, and so takes as long as these are many: `per_epoch`
+    steps, but for a last one that is cut short after `steps` in all. `before` are those of what the
+    training continues.
+    """
+    return [
+        {**row, "step": before + min(number * per_epoch, steps)}
+        for number, row in enumerate(history, 1)
+    ]
 
 
 def read_rows(path: Path, stage: str, columns: Sequence[str]) -> Rows:

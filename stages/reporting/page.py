@@ -103,8 +103,8 @@ def _charts(findings: Findings, evaluated: list[dict]) -> dict[str, Markup]:
 
 
 def _neighbours(findings: Findings) -> list[charts.Curve]:
-    """Shares of equal labels by epoch: of what methods picked while they trained, beside that of
-    the mined pairs. Empty if no method picked anything."""
+    """Shares of equal labels by optimiser step: of what methods picked while they trained, beside
+    that of the mined pairs. Empty if no method picked anything."""
     sampler, pretrain = findings.methods
     picked = [(f"{sampler} picks, sampler", "sampler", findings.sampler)]
     for arm, histories in findings.histories.items():
@@ -117,8 +117,8 @@ def _neighbours(findings: Findings) -> list[charts.Curve]:
     accuracy = findings.mining["accuracy"]
     if not picks or accuracy is None:
         return picks
-    epochs = max((curve.rows for curve in picks), key=len)
-    level = [{"epoch": row["epoch"], "accuracy": accuracy} for row in epochs]
+    steps = sorted({row["step"] for curve in picks for row in curve.rows})
+    level = [{"step": step, "accuracy": accuracy} for step in steps]
     return [charts.Curve("mined pairs", "pairs", level, "accuracy"), *picks]
 
 

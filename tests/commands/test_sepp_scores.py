@@ -207,5 +207,26 @@ def test_views_are_numbers(sampler, views):
 def test_a_table_of_another_shape_is_refused(sampler):
     scores.TABLE.parent.mkdir(exist_ok=True)
     scores.TABLE.write_text("layer,transform\nprojection,none\n")
+    artifacts.write_json(scores.ABOUT, {"encoder": "5e"})
     with pytest.raises(scores.SeppError, match=r"reports/scores\.csv: is not the table that"):
+        scores.read_scores()
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_table_is_not_taken_for_what_another_is_about(project, monkeypatch, written):
+    """Killed before the table was written, or between the two files."""
+    table = {scores.PAPER: {scores.RANKED: dict.fromkeys(scores.COLUMNS[5:], 0.5)}}
+    scores.write_scores(scores.Comparison(table, {"encoder": "5e"}))
+    assert scores.read_scores().about == {"encoder": "5e"}
+    write = artifacts.write_csv
+
+    def killed(*arguments: object) -> None:
+        if written:
+            write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifacts, "write_csv", killed)
+    with pytest.raises(KeyboardInterrupt):
+        scores.write_scores(scores.Comparison(table, {"encoder": "0f"}))
+    with pytest.raises(scores.SeppError, match=r"scores\.json does not say .* was interrupted"):
         scores.read_scores()

@@ -12,6 +12,7 @@ from stages.reporting.charts import (
     threshold_chart,
     training_chart,
 )
+from stages.reporting.inputs import by_step
 
 CURVE = [
     {
@@ -20,7 +21,7 @@ CURVE = [
     }
     for s in range(80, 100)
 ]  # fmt: skip
-HISTORY = [{"epoch": e, "loss": 1 / e, "embedding_std": 0.5} for e in (1.0, 2.0, 3.0)]
+HISTORY = [{"step": 9 * e, "loss": 1 / e, "embedding_std": 0.5} for e in (1, 2, 3)]
 RUNS = {"sepp": [{"linear_top1": 90.0}, {"linear_top1": 91.0}], "vanilla": [{"skipped": "why"}]}
 
 
@@ -79,8 +80,16 @@ def test_without_accuracy_only_pairs_are_drawn():
     assert not any("Accuracy" in text for text in texts(svg))
 
 
+def test_arms_of_equal_training_end_at_one_place():
+    """2,040 images in batches of 64: ten epochs of vanilla's, and as many steps of more rows."""
+    own = [row["step"] for row in by_step([{}] * 10, 2040 // 64, 310, before=930)]
+    more = [row["step"] for row in by_step([{}] * 4, 5978 // 64, 310, before=930)]
+    assert own == [*range(961, 1241, 31)]
+    assert more == [1023, 1116, 1209, 1240]
+
+
 def test_the_loss_is_found_by_name_and_the_spread_only_if_recorded():
-    bare = [{"lr": 0.1, "loss": 2.0, "epoch": 1.0}, {"lr": 0.1, "loss": None, "epoch": 2.0}]
+    bare = [{"lr": 0.1, "loss": 2.0, "step": 9}, {"lr": 0.1, "loss": None, "step": 1800}]
     found = texts(training_chart("arms", {"sepp": [bare], "oracle": [bare]}))
-    assert {"Loss", "epoch", "sepp", "oracle"} <= set(found)
+    assert {"Loss", "optimiser steps of the whole training", "sepp", "oracle"} <= set(found)
     assert not any("Spread" in text for text in found)
