@@ -21,6 +21,8 @@ from stages.common.params import StageParams
 from stages.common.scores import read_scores
 from stages.common.sections import Arm, Named, Seed
 from stages.common.sepp_sections import Round
+from stages.reporting.blocks import pair_blocks
+from stages.reporting.breakdown import make_breakdown
 from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import (
@@ -98,6 +100,12 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         **{split: len(store.select(split)) for split in ("train", "test")},
         "classes": len(np.unique(store.labels[store.labels >= 0])),
     }
+    breakdown = make_breakdown(
+        pair_blocks(inputs.pairs, inputs.manifest, len(store.labels)),
+        store,
+        np.where(store.splits == "train", store.labels, -1),
+        about["max"],
+    )
     findings = Findings(
         summary=summarise(data, mining, runs, sampler, rounds),
         changed=changed,
@@ -111,6 +119,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         histories=read_histories(inputs.histories, arms, runs),
         gallery=make_gallery(pairs, store),
         scores=compare_scores(read_scores(inputs.scores, inputs.scores_about), about),
+        breakdown=breakdown,
     )
     page = render(findings)
     picture = draw(findings.gallery, store, findings.summary)

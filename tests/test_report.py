@@ -415,3 +415,41 @@ def test_scores_without_labels_are_no_accuracies(folder):
     assert "nothing here tells which pairs are right" in page.text
     assert "mean cosine of 0.750 (backbone)" in page.text
     assert text.count("<svg") == 4
+
+
+def test_what_else_one_asks_of_pairs_is_on_the_page(folder):
+    _, text = run()
+    page = Page(text)
+    words = " ".join(page.text.replace("\N{NO-BREAK SPACE}", " ").split())
+    assert {"classes", "hubs", "alike"} <= set(page.ids)
+    # Pairs 0-3 and 1-4 are right, 0-1 is of classes 0 and 1; class 2 has none.
+    assert "1 class is in no pair: 2." in words
+    assert "All 2 classes, ordered by the upper end of the 95 % interval" in words
+    assert "0 and1of 1 and 1 image" in words
+    assert "in 66.7 % of all pairs" in words
+    assert "None is more similar than sepp.max = 0.99" in words
+    assert text.count("<caption>") == len(re.findall(r'<table class="(?:arms|named)', text))
+
+
+def test_names_break_between_words_alone(folder):
+    manifest = artifacts.read_parquet(report.Inputs.manifest, artifacts.MANIFEST, "prepare")
+    names = ["white_wolf", "Japanese_(katakana)/character14", "R&B"]
+    about = {**artifacts.metadata(manifest), "classes": names}
+    artifacts.write_parquet(report.Inputs.manifest, manifest, artifacts.MANIFEST, about)
+    text = run()[1]
+    assert "white_<wbr>wolf" in text
+    assert "Japanese_<wbr>(katakana)/<wbr>character14" in text
+    assert "1 class is in no pair: R&amp;B." in text
+
+
+def test_classes_without_labels_are_not_known(folder):
+    manifest = artifacts.read_parquet(report.Inputs.manifest, artifacts.MANIFEST, "prepare")
+    none = pa.array(np.full(len(manifest), -1, np.int32))
+    manifest = manifest.set_column(2, "label", none)
+    about = artifacts.metadata(manifest)
+    artifacts.write_parquet(report.Inputs.manifest, manifest, artifacts.MANIFEST, about)
+    write_mining(None, note="no labels")
+    words = Page(run()[1]).text
+    assert "Accuracy by class and confused classes are not known" in words
+    assert "✓" not in words
+    assert "Images with the most partners" in words

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.reporting import charts, words
+from stages.reporting.breakdown import FIRST_CLASSES, PARTNERS, Breakdown
 from stages.reporting.gallery import Card
 from stages.reporting.inputs import Rows, Runs
 from stages.reporting.scores import ScoreSection
@@ -39,6 +40,7 @@ class Findings:
     histories: dict[str, list[Rows]]
     gallery: list[Card]
     scores: ScoreSection | None = None
+    breakdown: Breakdown | None = None  # None: there are no pairs
 
 
 def render(findings: Findings) -> str:
@@ -81,6 +83,8 @@ def render(findings: Findings) -> str:
         shown=shown,
         right=sum(card.kind == "same" for card in shown),
         charts=_charts(findings, evaluated),
+        first_classes=FIRST_CLASSES,
+        partners_shown=PARTNERS,
     )
 
 

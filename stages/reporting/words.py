@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from statistics import stdev
+
+from markupsafe import Markup
 
 from stages.reporting.statistics import ALPHA, MOST_SEEDS, detectable, seeds_needed
 from stages.reporting.summary import BASELINE, BOUND
@@ -205,6 +208,12 @@ def plus_minus(mean: float | None, deviation: float | None) -> str:
     if mean is None:
         return "–"
     return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def breakable(name: str) -> Markup:
+    """A class's name, which may be broken between its words and nowhere else."""
+    words = re.split(r"(?<=[_/])(?=[^\W\d_]|\()|(?<=[a-z])(?=[A-Z])", name)
+    return Markup("<wbr>").join(words)
 
 
 def _p(p: float) -> str:

@@ -80,3 +80,9 @@ def test_small_images_stay_and_large_ones_shrink(edge, shape, format_, crisp):
     assert head == f"data:image/{format_.lower()};base64"
     assert (image.size, image.format) == (shape, format_)
     assert (shown.width, shown.height, shown.crisp, shown.label) == (*shape, crisp, "7")
+
+
+def test_a_thumbnail_may_be_smaller_and_is_no_crisp_image_then():
+    shown = picture(0, Images(96, [7], None), edge=48)
+    assert (shown.width, shown.height, shown.crisp) == (48, 24, False)
+    assert shown.uri.startswith("data:image/jpeg")
