@@ -72,9 +72,17 @@ def test_help_is_quick_and_whole():
     first = [words[0] for words in lines if words]
     order = [first.index(name) for name in cli.STAGES]
     assert order == sorted(order)
-    assert {"preset", "summary", "doctor", "clean-state", "scores", "thresholds", "label"} == set(
-        cli.COMMANDS
-    )
+    known = {
+        "preset",
+        "summary",
+        "doctor",
+        "clean-state",
+        "scores",
+        "thresholds",
+        "label",
+        "compare",
+    }
+    assert known == set(cli.COMMANDS)
     assert {*cli.COMMANDS, *env.VARIABLES} <= set(first)
     for words in lines:  # none without its explanation
         if words and words[0] in (*cli.STAGES, *cli.COMMANDS, *env.VARIABLES):

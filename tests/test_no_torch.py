@@ -14,10 +14,11 @@ HEAVY = ("torch", "lightning", "torchvision", "kornia", "lightly")
 
 STAGES = ("source", "prepare", "checkpoint", "explore", "mine", "combine", "report", "cli")
 # Of the other commands, scores runs the encoder.
-COMMANDS = ("preset", "summary", "doctor", "clean_state", "thresholds", "label")
+COMMANDS = ("preset", "summary", "doctor", "clean_state", "thresholds", "label", "compare")
+LIBRARIES = ("mining.scores", "comparison.page", "comparison.table")  # which commands load late
 
 
-@pytest.mark.parametrize("module", [*STAGES, *(f"commands.{c}" for c in COMMANDS), "mining.scores"])
+@pytest.mark.parametrize("module", [*STAGES, *(f"commands.{c}" for c in COMMANDS), *LIBRARIES])
 def test_importing_it_loads_no_torch(module):
     code = f"import sys, stages.{module}; print(*(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run(

@@ -98,8 +98,11 @@ class Checkout:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
 
+    def sepp(self, *arguments: str) -> str:
+        return self.run(str(Path(sys.executable).with_name("sepp")), *arguments)
+
     def sepp_summary(self) -> str:
-        return self.run(str(Path(sys.executable).with_name("sepp")), "summary")
+        return self.sepp("summary")
 
     def metric(self, path: str) -> dict:
         return json.loads((self.folder / f"reports/{path}.json").read_text())
@@ -193,6 +196,21 @@ def test_experiments_from_the_queue_run_in_a_copy(checkout):
     logs = checkout.dvc("queue", "logs", "queued")
     assert set(re.findall(r"Running stage '([^']+)'", logs)) == AFTER_PAIRS
     assert "nothing to commit" in checkout.run("git", "status")
+    said = checkout.sepp("compare", "HEAD", "queued")
+    assert re.search(r"(?m)^queued +60 ", said)
+    assert "min=0.98" in said
+    assert "changed since" not in said
+    assert "nothing to commit" in checkout.run("git", "status")
+
+
+def test_an_experiment_of_some_stages_has_no_results_of_its_params(checkout):
+    checkout.dvc("exp", "run", "-n", "part", "-S", "sepp.max_pairs=50", "mine")
+    checkout.run("git", "checkout", "-q", ".")
+    checkout.dvc("checkout", "-q")
+    said = " ".join(checkout.sepp("compare", "HEAD", "part").split())
+    assert "part: these results are of other params, code or data than it has" in said
+    assert "changed since: data/pairs." in said
+    assert "HEAD: these" not in said
 
 
 def test_a_training_parameter_does_not_touch_the_pairs(checkout):

@@ -31,7 +31,11 @@ def stale(but: str | None = None) -> str | None:
     status = {stage: entries for stage, entries in json.loads(asked.stdout).items() if stage != but}
     changes = [c for stage in status if stage in ran for c in _changes(stage, status[stage])]
     changes += [f"{stage} has not run" for stage in status if stage not in ran]
-    changes = list(dict.fromkeys(changes))
+    return listed(list(dict.fromkeys(changes)))
+
+
+def listed(changes: list[str]) -> str | None:
+    """The first of `changes` and how many more there are, in one line; None if there are none."""
     more = f" and {len(changes) - LISTED} more" if len(changes) > LISTED else ""
     return f"{', '.join(changes[:LISTED])}{more}" if changes else None
 

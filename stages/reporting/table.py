@@ -65,7 +65,7 @@ def _arms(summary: dict) -> Table:
             for name in ("top1", "knn")
         )
         gain = summary["gain"].get(arm) or {}
-        gains = (_gain(gain[name]) if gain else "–" for name in ("linear", "knn"))
+        gains = (gain_cell(gain[name]) if gain else "–" for name in ("linear", "knn"))
         table.add_row(arm, *scores, *gains)
     return table
 
@@ -75,7 +75,7 @@ def _seeds(summary: dict) -> str:
     return f"{' or '.join(map(str, counts))} seed{'s' * (counts != [1])}"
 
 
-def _gain(gain: dict) -> str:
+def gain_cell(gain: dict) -> str:
     """The mean, and beneath it its 95 % interval; a star where it is significant."""
     mean = words.signed(gain["mean"]) + "*" * words.significant(gain)
     bounds = [words.signed(gain[bound]) for bound in ("low", "high")]
