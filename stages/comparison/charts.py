@@ -13,7 +13,8 @@ from scipy.optimize import isotonic_regression
 
 from stages.comparison.rows import Row
 from stages.reporting import words
-from stages.reporting.charts import COLOURS, _short, _svg
+from stages.reporting.charts import short
+from stages.reporting.svg import COLOURS, to_svg
 
 TEXT = 14  # points; legible where a phone shows the chart at three quarters of its size
 CROWD, SMALL = 14, 11  # rows, beyond which their numbers are smaller, and how small in points
@@ -38,7 +39,7 @@ def gain_chart(name: str, title: str, rows: Sequence[Row]) -> str:
 
     by = "the number of pairs and the share of right ones" if judged else "the number of pairs"
     label = f"{title}, with 95 % intervals, by {by}; the numbers are in the table above."
-    return _svg(f"gain-{name}", draw, 6.0 if judged else 3.1, label)
+    return to_svg(f"gain-{name}", draw, 6.0 if judged else 3.1, label)
 
 
 def _pairs(axes: Axes, rows: Sequence[Row], name: str) -> None:
@@ -52,7 +53,7 @@ def _pairs(axes: Axes, rows: Sequence[Row], name: str) -> None:
     else:
         _panel(axes, rows, counts, name)
         axes.set_xlabel("pairs", fontsize=TEXT)
-    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    axes.xaxis.set_major_formatter(FuncFormatter(short))
 
 
 def _panel(axes: Axes, rows: Sequence[Row], places: Sequence[float], name: str) -> None:

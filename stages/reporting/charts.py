@@ -78,11 +78,12 @@ def _pairs(axes: Axes, rows: Rows) -> None:
     axes.set_title("Pairs (logarithmic)")
     axes.set_yscale("log")
     axes.set_ylim(0.5, max(10, 2 * max(row["pairs"] for row in rows)))
-    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    axes.yaxis.set_major_formatter(FuncFormatter(short))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _short(value: float, _: object) -> str:
+def short(value: float, _: object = None) -> str:
+    """A large number as an axis has room for it, e.g. 2.5 k."""
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:g} {letter}"
