@@ -135,6 +135,14 @@ def test_the_resolution_is_what_the_range_needs(low, step, count):
     assert np.allclose(np.diff(edges), step)
 
 
+@pytest.mark.parametrize("hundredth", range(0, 100, 3))
+def test_bins_are_equal_and_end_at_one(hundredth):
+    edges = edges_of(hundredth / 100)
+    assert np.allclose(np.diff(edges), edges[1] - edges[0], atol=2e-6)
+    assert edges[-1] == 1
+    assert hundredth / 100 - 0.004 < edges[0] <= hundredth / 100
+
+
 def test_a_collapsed_encoder_does_not_reach_far_down(tmp_path):
     """All pairs are above 0.8, where the curve would begin: no more are gone through than help."""
     case = Case(tmp_path, 300, 8)
