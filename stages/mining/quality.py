@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from stages.common.explored import bins_of
 from stages.common.intervals import accuracy_interval, chance_accuracy
 from stages.common.judged import CELL, Verdicts, estimate
 from stages.mining import Pairs
-from stages.mining.tally import bins_of
 
 EDGES = np.round(np.arange(round(2 / CELL) + 1) * CELL - 1, 6)  # of the cells of answers
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.common.explored import bins_of
 from stages.mining.pairs import Pairs
 
 KEPT = 48  # pairs of a bin, which the sample is drawn from
@@ -133,14 +134,6 @@ class _Kept(NamedTuple):
 def _none() -> _Kept:
     kinds = (np.int64, np.uint64, np.int64, np.int64, np.float32)
     return _Kept(*(np.empty(0, kind) for kind in kinds))
-
-
-def bins_of(similarity: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(M,) the bin of each float32, as a threshold takes it: an edge belongs to the bin that starts
-    there; -1 below the first. 1 is in the last."""
-    limits = edges.astype(np.float32)  # as thresholds are compared
-    bins = np.searchsorted(limits, similarity, "right") - 1
-    return np.minimum(bins, len(edges) - 2)
 
 
 def strata_of(pairs: np.ndarray) -> list[tuple[int, int]]:
