@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from statistics import stdev
+
+from markupsafe import Markup
 
 from stages.reporting.statistics import ALPHA, MOST_SEEDS, detectable, seeds_needed
 from stages.reporting.summary import BASELINE, BOUND
@@ -182,6 +185,11 @@ def chance_words(pairs: dict) -> str | None:
     return chance
 
 
+def right_words(pairs: dict) -> str:
+    """What it is that the accuracy counts: labels that agree, or else what people say."""
+    return "right, as people judged" if pairs.get("chance") is None else "with equal labels"
+
+
 def percent(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}\N{NO-BREAK SPACE}%"  # the sign stays with its number
 
@@ -200,6 +208,12 @@ def plus_minus(mean: float | None, deviation: float | None) -> str:
     if mean is None:
         return "–"
     return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def breakable(name: str) -> Markup:
+    """A class's name, which may be broken between its words and nowhere else."""
+    words = re.split(r"(?<=[_/])(?=[^\W\d_]|\()|(?<=[a-z])(?=[A-Z])", name)
+    return Markup("<wbr>").join(words)
 
 
 def _p(p: float) -> str:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from stages.common.explored import bins_of
 from stages.common.unit import unit_rows
 from stages.mining import find_pairs
 from stages.mining.cosine import Cosine
-from stages.common.explored import bins_of
 from stages.mining.tally import KEPT, SHOWN, Partners, Tally, strata_of
 
 EDGES = np.round(np.arange(0.8, 1.0005, 0.001), 6)
