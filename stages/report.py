@@ -1,6 +1,7 @@
 """Put all results on one page.
 
-Reads what every stage measured, and the mined pairs with their images. Writes
+Reads what every stage measured, the mined pairs, and what other intervals of similarity would give,
+with the images, and the pairs that people have judged. Writes
 reports/summary.json, the numbers that `dvc metrics diff` compares, reports/index.html, which opens
 from disk and needs nothing else, and reports/pairs.png, the pairs for a README. Numbers are of the
 arms and seeds in params.yaml alone, whatever older files lie beside theirs.
@@ -16,10 +17,13 @@ import numpy as np
 from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
+from stages.common.explored import read_explored
 from stages.common.images import ImageStore
+from stages.common.judged import LABELS, read_answers
 from stages.common.params import StageParams
 from stages.common.scores import read_scores
 from stages.common.sections import Arm, Named, Round, Seed
+from stages.reporting.explorer import make_explorer
 from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import (
@@ -36,8 +40,6 @@ from stages.reporting.picture import draw
 from stages.reporting.scores import compare_scores
 from stages.reporting.summary import summarise
 
-CURVE = ("similarity", "pairs", "accuracy", "accuracy_low", "accuracy_high", "judged")
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -46,7 +48,8 @@ class Inputs:
     pairs: Path = Path("data/pairs.parquet")
     mine: Path = Path("reports/metrics/mine.json")
     rounds: Path = Path("reports/metrics/rounds")  # <round>-<seed>.json
-    curve: Path = Path("reports/plots/thresholds.csv")
+    explored: Path = Path("data/explored")
+    answers: Path = LABELS
     sampler: Path = Path("reports/metrics/sampler.json")
     evaluations: Path = Path("reports/metrics/linear_eval")  # <arm>-<seed>.json
     histories: Path = Path("reports/plots/pretrain")  # <arm>-<seed>.csv
@@ -90,6 +93,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
     about = artifacts.metadata(pairs)
     if not {"min", "max"} <= about.keys():
         raise ArtifactError(inputs.pairs, "does not say its similarity interval", "mine")
+    interval, per_image = (about["min"], about["max"]), about.get("pairs_per_image")
+    explored, answers = read_explored(inputs.explored), read_answers(inputs.answers)
     store = ImageStore(inputs.manifest, inputs.images)
     data = {
         "name": store.name,
@@ -101,13 +106,14 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         changed=changed,
         mining=mining,
         runs=runs,
-        interval=(about["min"], about["max"]),
-        per_image=about.get("pairs_per_image"),
+        interval=interval,
+        per_image=per_image,
         methods=(params.sampler.method, params.pretrain.method),
-        curve=read_rows(inputs.curve, "mine", CURVE),
+        curve=explored.curve(),
         sampler=read_rows(inputs.sampler_history, "sampler", ("epoch", "loss")),
         histories=read_histories(inputs.histories, arms, params.seeds),
         gallery=make_gallery(pairs, store),
+        explorer=make_explorer(explored, store, answers, interval, per_image),
         scores=compare_scores(read_scores(inputs.scores, inputs.scores_about), about),
     )
     page = render(findings)

@@ -12,10 +12,10 @@ from stages.common.intervals import accuracy_interval
 from stages.common.sections import SeppScore
 from stages.explore import edges_of
 from stages.mining import cosine, find_pairs
-from stages.report import CURVE
 from tests.made import write_embeddings, write_manifest
 
 ROWS = 60
+CURVE = ("similarity", "pairs", "accuracy", "accuracy_low", "accuracy_high", "judged")
 
 
 def params(seed: int = 0, neighbours: int = 0, transform: str = "none") -> explore.Params:

@@ -97,16 +97,19 @@ def _more(
 
 
 def picture(image_id: int, images: Images) -> Picture:
-    """The image as it is if it is small, else a thumbnail."""
+    """The image to the bit if it is small, else a thumbnail."""
     image = images.read(image_id).convert("RGB")
-    small = max(image.size) <= EDGE
-    if not small:
-        image.thumbnail((EDGE, EDGE))
+    image.thumbnail((EDGE, EDGE))
+    crisp = max(image.size) <= CRISP
     stream = io.BytesIO()
-    image.save(stream, *(["PNG"] if small else ["JPEG"]), quality=85)
-    uri = f"data:image/{'png' if small else 'jpeg'};base64,"
+    image.save(stream, "PNG" if crisp else "JPEG", quality=85)
+    uri = f"data:image/{'png' if crisp else 'jpeg'};base64,"
     uri += base64.b64encode(stream.getvalue()).decode()
-    label = int(images.labels[image_id])
-    names = images.classes or ()
-    name = "no label" if label < 0 else names[label] if label < len(names) else str(label)
-    return Picture(image_id, name, uri, *image.size, crisp=max(image.size) <= CRISP)
+    name = class_name(int(images.labels[image_id]), images.classes)
+    return Picture(image_id, name, uri, *image.size, crisp)
+
+
+def class_name(label: int, classes: list[str] | None) -> str:
+    """The name of a class if there is one, else its number; -1: there is no label."""
+    names = classes or ()
+    return "no label" if label < 0 else names[label] if label < len(names) else str(label)
