@@ -121,12 +121,12 @@ def lowest(score: Cosine | Walk, rows: int) -> float:
 
 
 def edges_of(low: float) -> np.ndarray:
-    """(B + 1,) edges of bins from `low` to 1."""
+    """(B + 1,) edges of equal bins from `low`, or a little below, to 1."""
     step = next((s for s in STEPS if (1 - low) / s >= ENOUGH - 0.5), STEPS[-1])
     while (1 - low) / step > MOST + 0.5:
         step *= 2
-    count = round((1 - low) / step)
-    return np.round(low + step * np.arange(count + 1), 6)
+    count = int(np.ceil((1 - low) / step - 1e-6))
+    return np.round(1 - step * np.arange(count, -1, -1), 6)
 
 
 def _table(pairs: Pairs, turn: np.ndarray, ids: np.ndarray) -> pa.Table:

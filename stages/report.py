@@ -1,6 +1,7 @@
 """Put all results on one page.
 
-Reads what every stage measured, and the mined pairs with their images. Writes
+Reads what every stage measured, the mined pairs, and what other intervals of similarity would give,
+with the images, and the pairs that people have judged. Writes
 reports/summary.json, the numbers that `dvc metrics diff` compares, reports/index.html, which opens
 from disk and needs nothing else, and reports/pairs.png, the pairs for a README. Numbers are of the
 arms and seeds in params.yaml alone, whatever older files lie beside theirs.
@@ -16,13 +17,16 @@ import numpy as np
 from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError
+from stages.common.explored import Explored, read_explored
 from stages.common.images import ImageStore
+from stages.common.judged import LABELS, read_answers
 from stages.common.params import StageParams
 from stages.common.scores import read_scores
 from stages.common.sections import Arm, Named, Seed
 from stages.common.sepp_sections import Round
-from stages.reporting.blocks import pair_blocks
-from stages.reporting.breakdown import make_breakdown
+from stages.reporting.blocks import Block, pair_blocks
+from stages.reporting.breakdown import Breakdown, make_breakdown
+from stages.reporting.explorer import make_explorer
 from stages.reporting.freshness import stale
 from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import (
@@ -31,7 +35,6 @@ from stages.reporting.inputs import (
     read_histories,
     read_mining,
     read_round,
-    read_rows,
     read_sampler,
     read_sampler_history,
 )
@@ -39,8 +42,6 @@ from stages.reporting.page import Findings, render
 from stages.reporting.picture import draw
 from stages.reporting.scores import compare_scores
 from stages.reporting.summary import summarise
-
-CURVE = ("similarity", "pairs", "accuracy", "accuracy_low", "accuracy_high", "judged")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Inputs:
     pairs: Path = Path("data/pairs.parquet")
     mine: Path = Path("reports/metrics/mine.json")
     rounds: Path = Path("reports/metrics/rounds")  # <round>-<seed>.json
-    curve: Path = Path("reports/plots/thresholds.csv")
+    explored: Path = Path("data/explored")
+    answers: Path = LABELS
     sampler: Path = Path("reports/metrics/sampler.json")
     evaluations: Path = Path("reports/metrics/linear_eval")  # <arm>-<seed>.json
     histories: Path = Path("reports/plots/pretrain")  # <arm>-<seed>.csv
@@ -94,32 +96,29 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
     about = artifacts.metadata(pairs)
     if not {"min", "max"} <= about.keys():
         raise ArtifactError(inputs.pairs, "does not say its similarity interval", "mine")
+    interval, per_image = (about["min"], about["max"]), about.get("pairs_per_image")
+    explored, answers = read_explored(inputs.explored), read_answers(inputs.answers)
     store = ImageStore(inputs.manifest, inputs.images)
     data = {
         "name": store.name,
         **{split: len(store.select(split)) for split in ("train", "test")},
         "classes": len(np.unique(store.labels[store.labels >= 0])),
     }
-    breakdown = make_breakdown(
-        pair_blocks(inputs.pairs, inputs.manifest, len(store.labels)),
-        store,
-        np.where(store.splits == "train", store.labels, -1),
-        about["max"],
-    )
     findings = Findings(
         summary=summarise(data, mining, runs, sampler, rounds),
         changed=changed,
         mining=mining,
         runs=runs,
-        interval=(about["min"], about["max"]),
-        per_image=about.get("pairs_per_image"),
+        interval=interval,
+        per_image=per_image,
         methods=(params.sampler.method, params.pretrain.method),
-        curve=read_rows(inputs.curve, "mine", CURVE),
+        curve=explored.curve(),
         sampler=read_sampler_history(inputs.sampler_history, sampler),
         histories=read_histories(inputs.histories, arms, runs),
         gallery=make_gallery(pairs, store),
+        explorer=make_explorer(explored, store, answers, interval, per_image),
         scores=compare_scores(read_scores(inputs.scores, inputs.scores_about), about),
-        breakdown=breakdown,
+        breakdown=_breakdown(inputs, store, explored, interval[1]),
     )
     page = render(findings)
     picture = draw(findings.gallery, store, findings.summary)
@@ -128,6 +127,17 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         partial.write_text(page, encoding="utf-8")
     with artifacts.atomic(outputs.picture) as partial:
         partial.write_bytes(picture)
+
+
+def _breakdown(
+    inputs: Inputs, store: ImageStore, explored: Explored, limit: float
+) -> Breakdown | None:
+    """What the mined pairs are, and what lies above `limit`, sepp.max."""
+    labels = np.where(store.splits == "train", store.labels, -1)
+    shown = (explored.shown[name].to_numpy() for name in ("anchor", "positive", "similarity"))
+    above = explored.count(*explored.bins(limit, 1.0)) if limit < 1 else None
+    blocks = pair_blocks(inputs.pairs, inputs.manifest, len(labels))
+    return make_breakdown(blocks, store, labels, limit, Block(*shown), above)
 
 
 @command

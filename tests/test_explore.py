@@ -12,10 +12,10 @@ from stages.common.intervals import accuracy_interval
 from stages.common.sepp_sections import SeppScore
 from stages.explore import edges_of
 from stages.mining import cosine, find_pairs
-from stages.report import CURVE
 from tests.made import write_embeddings, write_manifest
 
 ROWS = 60
+CURVE = ("similarity", "pairs", "accuracy", "accuracy_low", "accuracy_high", "judged")
 
 
 def params(seed: int = 0, neighbours: int = 0, transform: str = "none") -> explore.Params:
@@ -137,6 +137,14 @@ def test_the_resolution_is_what_the_range_needs(low, step, count):
     edges = edges_of(low)
     assert (len(edges) - 1, edges[0], edges[-1]) == (count, low, 1.0)
     assert np.allclose(np.diff(edges), step)
+
+
+@pytest.mark.parametrize("hundredth", range(0, 100, 3))
+def test_bins_are_equal_and_end_at_one(hundredth):
+    edges = edges_of(hundredth / 100)
+    assert np.allclose(np.diff(edges), edges[1] - edges[0], atol=2e-6)
+    assert edges[-1] == 1
+    assert hundredth / 100 - 0.004 < edges[0] <= hundredth / 100
 
 
 def test_a_collapsed_encoder_does_not_reach_far_down(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -10,18 +12,28 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
 from stages import report
-from stages.common import artifacts, scores
+from stages.common import artifacts, explored, scores
 from stages.common.errors import ArtifactError
-from stages.common.sections import Named
-from tests.conftest import REPOSITORY, write_data
+from stages.common.explored import Explored, read_explored
+from tests.conftest import REPOSITORY
+from tests.reporting.results import (
+    ARMS,
+    LINEAR,
+    SEEDS,
+    forget_labels,
+    history,
+    run,
+    write_mining,
+    write_results,
+    write_run,
+    write_sampler,
+)
 
-ARMS, SEEDS = ["vanilla", "sepp"], [0, 1]
-LINEAR = {("vanilla", 0): 90.0, ("vanilla", 1): 91.0, ("sepp", 0): 92.0, ("sepp", 1): 95.0}
+COUNTS = ("pairs", "known", "right", "covered", "squares")
 VOID = ("br", "hr", "img", "input", "link", "meta")
 
 
@@ -63,7 +75,7 @@ class Page(HTMLParser):
         assert self.stack.pop() == tag
 
     def handle_data(self, data):
-        if self.stack and self.stack[-1] != "style":
+        if self.stack and self.stack[-1] not in ("style", "script"):
             self.text += data
 
 
@@ -71,77 +83,8 @@ class Page(HTMLParser):
 def folder(tmp_path, monkeypatch) -> Path:
     """A working directory with the results of two arms and two seeds."""
     monkeypatch.chdir(tmp_path)
-    write_data(tmp_path)  # labels 0 1 2 0 1 2 …
-    write_pairs([(0, 3, 0.97), (1, 4, 0.98), (0, 1, 0.975)])
-    write_mining(accuracy=2 / 3)
-    curve = [
-        {"similarity": s / 100, "pairs": 100 - s, **accuracy(s / 100 if s < 98 else None)}
-        for s in range(80, 100)
-    ]
-    artifacts.write_csv(report.Inputs.curve, curve)
-    artifacts.write_csv(report.Inputs.sampler_history, history(5.0))
-    write_sampler(rows_seen=288)
-    for (arm, seed), top1 in LINEAR.items():
-        write_run(arm, seed, linear_top1=top1, knn_top1=top1 - 1)
+    write_results(tmp_path)
     return tmp_path
-
-
-def write_sampler(rows_seen: int | None) -> None:
-    known = rows_seen is not None
-    facts = {"method": "nnclr", "epochs": 6, "steps": 18, "batch_size": 16}
-    facts = {key: value if known else None for key, value in facts.items()}
-    artifacts.write_json(report.Inputs.sampler, {**facts, "rows_seen": rows_seen})
-
-
-def history(loss: float) -> list[dict]:
-    return [{"epoch": e, "loss": loss / e, "embedding_std": 0.9, "lr": 0.1} for e in (1, 2, 3)]
-
-
-def accuracy(value: float | None) -> dict:
-    """The columns of the curve that need labels."""
-    known = value is not None
-    low, high = (value - 0.1, min(1, value + 0.1)) if known else (None, None)
-    return {
-        "accuracy": value, "accuracy_low": low, "accuracy_high": high, "judged": 30 if known else 0
-    }  # fmt: skip
-
-
-def write_pairs(rows: list[tuple]) -> None:
-    table = pa.table([pa.array(c) for c in zip(*rows, strict=True)], artifacts.PAIRS.names)
-    about = {"min": 0.97, "max": 0.99, "engine": "faiss"}
-    artifacts.write_parquet(report.Inputs.pairs, table, artifacts.PAIRS, about)
-
-
-def write_mining(accuracy: float | None, **more: str) -> None:
-    known = {"accuracy_low": 0.2, "accuracy_high": 0.9, "chance": 1 / 3, "judged": 3}
-    known = dict.fromkeys(known) if accuracy is None else known
-    metrics = {
-        "count": 3, "accuracy": accuracy, **known, "anchors_covered": 4, "images": 48, **more,
-    }  # fmt: skip
-    artifacts.write_json(report.Inputs.mine, metrics)
-
-
-def write_run(arm: str, seed: int, **result: object) -> None:
-    about = {
-        "arm": arm,
-        "seed": seed,
-        "epochs": 3,
-        "rows": 48,
-        "steps": 9,
-        "steps_before": 0,
-        "test_images": 24,
-        "batch_size": 16,
-    }
-    artifacts.write_json(report.Inputs.evaluations / f"{arm}-{seed}.json", {**about, **result})
-    artifacts.write_csv(report.Inputs.histories / f"{arm}-{seed}.csv", history(4.0 + seed))
-
-
-def run(arms=ARMS, seeds=SEEDS, **more) -> tuple[dict, str]:
-    names = {"sampler": Named(method="nnclr"), "pretrain": Named(method="fnc"), "rounds": []}
-    params = report.Params.model_construct(arms=arms, seeds=seeds, **names)
-    outputs = report.Outputs()
-    report.run(params, report.Inputs(), outputs, **more)
-    return json.loads(outputs.summary.read_text()), outputs.page.read_text()
 
 
 def test_the_summary_is_what_one_computes_by_hand(folder):
@@ -254,14 +197,7 @@ def test_a_skipped_evaluation_says_why(folder):
 def test_without_labels_the_page_says_why_accuracy_is_missing(folder):
     why = "no accuracy: the images of the pairs have no labels"
     write_mining(None, note=why)
-    manifest = artifacts.read_parquet(report.Inputs.manifest, artifacts.MANIFEST, "prepare")
-    none = pa.array(np.full(len(manifest), -1, np.int32))
-    manifest = manifest.set_column(2, "label", none)
-    artifacts.write_parquet(
-        report.Inputs.manifest, manifest, artifacts.MANIFEST, artifacts.metadata(manifest)
-    )
-    rows = [{"similarity": s / 100, "pairs": 3, **accuracy(None)} for s in range(80, 100)]
-    artifacts.write_csv(report.Inputs.curve, rows)
+    forget_labels()
     summary, text = run()
     assert summary["pairs"]["accuracy"] is summary["pairs"]["chance"] is None
     assert summary["pairs"]["note"] == why
@@ -274,7 +210,7 @@ def test_without_labels_the_page_says_why_accuracy_is_missing(folder):
 def test_the_page_is_whole_and_needs_nothing_else(folder):
     _, text = run()
     page = Page(text)
-    assert not re.search(r"https?:|url\((?!#)|@import|<script", text)
+    assert not re.search(r"https?:|url\((?!#)|@import|<script (?!type=.application/json)", text)
     assert all(link.startswith(("data:", "#")) for link in page.links)
     assert len(page.ids) == len(set(page.ids))
     assert set(re.findall(r'(?:url\(|href=")#([\w-]+)', text)) <= set(page.ids)
@@ -285,7 +221,49 @@ def test_the_page_is_whole_and_needs_nothing_else(folder):
     }.items():  # fmt: skip
         assert id_ in page.ids
         assert title in page.text
-    assert text.count("<svg") == text.count('role="img"') == 4
+    assert text.count("<svg") == 6
+    assert len(text) < 5_000_000
+
+
+def test_an_accuracy_by_answers_is_called_so(folder):
+    forget_labels()
+    write_mining(0.6, chance=None, note="accuracy is estimated from 3 of the pairs")
+    text = " ".join(Page(run()[1]).text.split())
+    assert "60.0 %95 % interval 20.0 % to 90.0 %; accuracy is estimated from 3" in text
+    assert "have equal labels" not in text
+    assert "whose labels agree, 95" not in text
+
+
+def test_where_no_images_are_similar_the_page_says_so(folder):
+    found = read_explored(report.Inputs.explored)
+    nothing = {name: np.zeros_like(getattr(found, name)) for name in COUNTS}
+    empty = Explored(**{**vars(found), **nothing, "shown": found.shown.slice(0, 0)})
+    explored.write_explored(report.Inputs.explored, empty)
+    text = run()[1]
+    assert "No two images are similar enough to be counted" in Page(text).text
+    assert "<script" not in text
+
+
+def test_no_other_script_may_run_and_nothing_be_asked_for(folder):
+    text = run()[1]
+    policy = re.search('http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1]
+    script = re.search("<script>(.*?)</script>", text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.split("; ") == [
+        "default-src 'none'", "img-src data:", "style-src 'unsafe-inline'",
+        f"script-src 'sha256-{digest}'", "base-uri 'none'", "form-action 'none'",
+    ]  # fmt: skip
+    assert not re.search(r"\son\w+=", text)
+
+
+def test_a_name_of_a_class_cannot_end_the_script(folder):
+    manifest = artifacts.read_parquet(report.Inputs.manifest, artifacts.MANIFEST, "prepare")
+    names = ["</script><script>alert(1)</script>", "<!--", "c"]
+    about = {**artifacts.metadata(manifest), "classes": names}
+    artifacts.write_parquet(report.Inputs.manifest, manifest, artifacts.MANIFEST, about)
+    text = run()[1]
+    assert text.count("<script") == text.count("</script>") == 2
+    assert "<!--" not in text
 
 
 def test_the_gallery_shows_right_and_wrong_pairs_by_word(folder):
@@ -293,8 +271,9 @@ def test_the_gallery_shows_right_and_wrong_pairs_by_word(folder):
     assert page.classes.count("same") == 2
     assert page.classes.count("different") == 1
     assert "similarity 0.9750" in page.text
-    assert [image["alt"] for image in page.images[:2]] == ["Image 1, 1", "Image 4, 1"]
-    assert all(image["class"] == "crisp" for image in page.images)
+    images = [image for image in page.images if image["alt"]]
+    assert [image["alt"] for image in images[:2]] == ["Image 1, 1", "Image 4, 1"]
+    assert all(image["class"] == "crisp" for image in images)
 
 
 def test_a_sampler_that_was_not_trained_here(folder):
@@ -317,7 +296,7 @@ def test_neighbours_are_shown_beside_the_pairs_where_a_method_picks_any(folder):
 def test_same_inputs_same_bytes(folder):
     run()
     first = {p.name: p.read_bytes() for p in vars(report.Outputs()).values()}
-    code = "import sys; from tests import test_report; test_report.run()"
+    code = "import sys; from tests.reporting import results; results.run()"
     environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONHASHSEED": "7", "PATH": ""}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     assert first == {p.name: p.read_bytes() for p in vars(report.Outputs()).values()}
@@ -327,7 +306,7 @@ def test_same_inputs_same_bytes(folder):
     ("file", "stage"),
     [
         (report.Inputs.mine, "mine"),
-        (report.Inputs.curve, "mine"),
+        (report.Inputs.explored / "bins.parquet", "explore"),
         (report.Inputs.pairs, "mine"),
         (report.Inputs.sampler_history, "sampler"),
         (report.Inputs.sampler, "sampler"),
@@ -353,7 +332,7 @@ def test_half_a_result_is_refused(folder):
 
 def test_it_never_loads_torch(folder):
     code = (
-        "import sys; from tests import test_report; test_report.run(); "
+        "import sys; from tests.reporting import results; results.run(); "
         "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": ""}
@@ -398,7 +377,7 @@ def test_scores_are_on_the_page_once_they_were_compared(folder):
     )
     assert "2.\N{NO-BREAK SPACE}projection, cosinethe paper’s; similarity ≥ 0.25050.0" in page.text
     assert "projection, cosine (the paper’s)" in page.text  # in the chart
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 7
     assert "of another sampler" not in page.text
 
 
@@ -414,7 +393,7 @@ def test_scores_without_labels_are_no_accuracies(folder):
     page = Page(text)
     assert "nothing here tells which pairs are right" in page.text
     assert "mean cosine of 0.750 (backbone)" in page.text
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 6
 
 
 def test_what_else_one_asks_of_pairs_is_on_the_page(folder):
@@ -443,11 +422,7 @@ def test_names_break_between_words_alone(folder):
 
 
 def test_classes_without_labels_are_not_known(folder):
-    manifest = artifacts.read_parquet(report.Inputs.manifest, artifacts.MANIFEST, "prepare")
-    none = pa.array(np.full(len(manifest), -1, np.int32))
-    manifest = manifest.set_column(2, "label", none)
-    about = artifacts.metadata(manifest)
-    artifacts.write_parquet(report.Inputs.manifest, manifest, artifacts.MANIFEST, about)
+    forget_labels()
     write_mining(None, note="no labels")
     words = Page(run()[1]).text
     assert "Accuracy by class and confused classes are not known" in words

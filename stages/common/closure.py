@@ -11,13 +11,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "stages"
+PAGE = ("*.j2", "*.css", "*.js")
 
 
 def imported_files(*modules: str) -> set[str]:
     """Paths, relative to the repository, of all project files that `modules` run when imported.
 
     Packages whose `__init__` holds a docstring alone are left out: they change no result. The
-    templates that lie beside a module are its code, too.
+    templates, styles and scripts of a page that lie beside a module are its code, too.
     """
     seen: dict[str, Path] = {}
     todo = list(modules)
@@ -30,8 +31,8 @@ def imported_files(*modules: str) -> set[str]:
         todo += _imports(path)
         todo += [name.rpartition(".")[0]] if "." in name else []
     code = {path for path in seen.values() if _has_code(path)}
-    templates = {template for path in code for template in path.parent.glob("*.j2")}
-    return {str(path.relative_to(ROOT)) for path in code | templates}
+    pages = {file for path in code for kind in PAGE for file in path.parent.glob(kind)}
+    return {str(path.relative_to(ROOT)) for path in code | pages}
 
 
 def _file(module: str) -> Path | None:

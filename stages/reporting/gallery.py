@@ -97,14 +97,13 @@ def _more(
 
 
 def picture(image_id: int, images: Images, edge: int = EDGE) -> Picture:
-    """The image as it is if no side is longer than `edge` pixels, else a thumbnail."""
+    """The image to the bit if it is small, else a thumbnail of at most `edge` pixels a side."""
     image = images.read(image_id).convert("RGB")
-    small, crisp = (max(image.size) <= limit for limit in (edge, CRISP))
-    if not small:
-        image.thumbnail((edge, edge))
+    crisp = max(image.size) <= CRISP
+    image.thumbnail((edge, edge))
     stream = io.BytesIO()
-    image.save(stream, *(["PNG"] if small else ["JPEG"]), quality=85)
-    uri = f"data:image/{'png' if small else 'jpeg'};base64,"
+    image.save(stream, "PNG" if crisp else "JPEG", quality=85)
+    uri = f"data:image/{'png' if crisp else 'jpeg'};base64,"
     uri += base64.b64encode(stream.getvalue()).decode()
     name = class_name(int(images.labels[image_id]), images.classes)
     return Picture(image_id, name, uri, *image.size, crisp)

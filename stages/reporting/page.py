@@ -1,7 +1,11 @@
-"""The report as one HTML file that needs nothing else: no network, no script, no second file."""
+"""The report as one HTML file that needs nothing else: no network, no second file, and but for the
+explorer no script."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +14,17 @@ from markupsafe import Markup
 
 from stages.reporting import charts, words
 from stages.reporting.breakdown import FIRST_CLASSES, PARTNERS, Breakdown
+from stages.reporting.explorer import Explorer
 from stages.reporting.gallery import Card
 from stages.reporting.inputs import Rows, Runs
 from stages.reporting.scores import ScoreSection
+from stages.reporting.sprite import Sprite, make_sprite
 
+HERE = Path(__file__).parent
+MOST = 4_900_000  # bytes of the page
+SPRITE = 3_200_000  # of these, at most, for the explorer's pictures
+# In this order, as one script whose names are its own.
+SCRIPTS = ("statistics", "explored", "pictures", "curve", "explorer", "answers", "judge", "start")
 EXTRA_ROWS = {  # what an arm trains on beside every image
     "vanilla": "nothing more: the baseline",
     "sepp": "the mined semantic pairs",
@@ -39,19 +50,30 @@ class Findings:
     sampler: Rows  # empty if the sampler was not trained here
     histories: dict[str, list[Rows]]
     gallery: list[Card]
+    explorer: Explorer
     scores: ScoreSection | None = None
     breakdown: Breakdown | None = None  # None: there are no pairs
 
 
 def render(findings: Findings) -> str:
-    """The whole page; the same findings give the same bytes."""
+    """The whole page, at most 5 MB; the same findings give the same bytes."""
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    page, known = templates.get_template("page.html.j2"), _context(findings)
+    explorer = findings.explorer
+    rest = len(page.render(known, sprite=None, explored=_json(explorer.data)).encode())
+    sprite = make_sprite(explorer.thumbnails, min(SPRITE, MOST - rest))
+    explored = explorer.data | {"sprite": _places(sprite)}
+    return page.render(known, sprite=sprite, explored=_json(explored))
+
+
+def _context(findings: Findings) -> dict:
+    """What the template reads, but for the explorer's pictures."""
     every = [run for results in findings.runs.values() for run in results]
     evaluated = [run for run in every if "skipped" not in run]
     arms = findings.runs.keys()
@@ -62,30 +84,47 @@ def render(findings: Findings) -> str:
             notes.setdefault(numbers["note"], []).append(arm)
     kinds = [card.kind for card in findings.gallery]
     shown = [card for card in findings.gallery if card.sampled]
-    return templates.get_template("page.html.j2").render(
-        vars(findings),
-        words=words,
-        extra_rows=EXTRA_ROWS | rounds,
-        main=words.featured(findings.summary),
-        every=[(arm, run) for arm, results in findings.runs.items() for run in results],
-        evaluated=evaluated,
-        notes=notes,
-        epochs=_listed({run.get("epochs") for run in every}),
-        seeds=_listed({run["seed"] for run in every}),
-        top5=any("linear_top5" in run for run in evaluated),
-        continued=findings.summary["sampler"]["continued"],
-        unequal_steps=any(
+    script = _script()
+    return vars(findings) | {
+        "words": words,
+        "extra_rows": EXTRA_ROWS | rounds,
+        "main": words.featured(findings.summary),
+        "every": [(arm, run) for arm, results in findings.runs.items() for run in results],
+        "evaluated": evaluated,
+        "notes": notes,
+        "epochs": _listed({run.get("epochs") for run in every}),
+        "seeds": _listed({run["seed"] for run in every}),
+        "top5": any("linear_top5" in run for run in evaluated),
+        "continued": findings.summary["sampler"]["continued"],
+        "unequal_steps": any(
             words.steps_mark(gain or {}) for gain in findings.summary["gain"].values()
         ),
-        compared=words.compared(findings.summary),
-        absent=[arm for arm in CONTROLS if arm not in arms and "sepp" in arms],
-        kinds=sorted(set(kinds)),
-        shown=shown,
-        right=sum(card.kind == "same" for card in shown),
-        charts=_charts(findings, evaluated),
-        first_classes=FIRST_CLASSES,
-        partners_shown=PARTNERS,
-    )
+        "compared": words.compared(findings.summary),
+        "absent": [arm for arm in CONTROLS if arm not in arms and "sepp" in arms],
+        "kinds": sorted(set(kinds)),
+        "shown": shown,
+        "right": sum(card.kind == "same" for card in shown),
+        "charts": _charts(findings, evaluated),
+        "first_classes": FIRST_CLASSES,
+        "partners_shown": PARTNERS,
+        "script": Markup(script),
+        "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def _script() -> str:
+    files = [(HERE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    return f'"use strict";\n(() => {{\n{"".join(files)}}})();\n'
+
+
+def _json(value: dict) -> Markup:
+    """For a script element, which ``<`` could end."""
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _places(sprite: Sprite | None) -> dict | None:
+    """Where the script finds each picture; its data are an image's of the page."""
+    return sprite and {name: value for name, value in vars(sprite).items() if name != "uri"}
 
 
 def _charts(findings: Findings, evaluated: list[dict]) -> dict[str, Markup]:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.reporting import words
 from stages.reporting.gallery import CRISP, Card, Images
+from stages.reporting.words import right_words
 
 LIMIT = 100_000  # bytes, at most
 COLUMNS = 6
@@ -69,8 +69,9 @@ def _sheet(shown: list[Card], images: Images, summary: dict, fineness: int) -> I
 def _title(sheet: Image.Image, pen: ImageDraw.ImageDraw, shown: list[Card], summary: dict) -> None:
     """What there is, and what is shown of it; then what the marks mean, where there are any."""
     pairs, of = summary["pairs"], summary["data"]["name"]
-    right = "right, as people judge" if words.by_answers(pairs) else "with equal labels"
-    known = f", {pairs['accuracy']:.1%} {right}" if pairs["accuracy"] is not None else ""
+    known = ""
+    if pairs["accuracy"] is not None:
+        known = f", {pairs['accuracy']:.1%} {right_words(pairs)}"
     title = f"{pairs['count']:,} mined pairs{f' of {of}' if of else ''}{known}"
     pen.text((SPACE, 30), title, INK, _font(30), "lm")
     part = f"{len(shown)} of them at random, in true proportion"

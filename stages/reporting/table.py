@@ -87,10 +87,10 @@ def _right(pairs: dict) -> str:
     if pairs["accuracy"] is None:
         return f" ({pairs['note']})"
     bounds = f"{pairs['accuracy_low']:.1%} to {pairs['accuracy_high']:.1%}"
-    if words.by_answers(pairs):
-        return f", {pairs['accuracy']:.1%} right (95 % interval {bounds}; {pairs['note']})"
-    right = f", {pairs['accuracy']:.1%} with equal labels (95 % interval {bounds})"
-    return f"{right}; {words.chance_words(pairs)}{_note(pairs)}"
+    kind = words.right_words(pairs)
+    right = f", {pairs['accuracy']:.1%} {kind} (95 % interval {bounds})"
+    chance = words.chance_words(pairs)
+    return f"{right}{f'; {chance}' if chance else ''}{_note(pairs)}"
 
 
 def _beside(summary: dict) -> str:

@@ -173,11 +173,6 @@ def steps_mark(gain: dict) -> str:
     return f" (x {ratio:.3g} steps)"
 
 
-def by_answers(pairs: dict) -> bool:
-    """Whether the accuracy of the pairs is what people's answers tell, and not labels."""
-    return pairs["accuracy"] is not None and pairs["chance"] is None
-
-
 def chance_words(pairs: dict) -> str | None:
     """How the accuracy of the pairs stands to that of random ones; None without labels."""
     if pairs.get("accuracy") is None or pairs.get("chance") is None:
@@ -188,6 +183,11 @@ def chance_words(pairs: dict) -> str | None:
     if pairs["accuracy_low"] <= pairs["chance"]:
         return f"not shown to be better than chance ({chance})"
     return chance
+
+
+def right_words(pairs: dict) -> str:
+    """What it is that the accuracy counts: labels that agree, or else what people say."""
+    return "right, as people judged" if pairs.get("chance") is None else "with equal labels"
 
 
 def percent(value: float, digits: int = 2) -> str:
