@@ -12,13 +12,14 @@ from stages.comparison.charts import gain_chart
 from stages.comparison.rows import BREAK, Comparison
 from stages.reporting import words
 
+HERE = Path(__file__).parent
 CHARTS = {"linear": "Gain in linear top-1, points", "knn": "Gain in kNN top-1, points"}
 
 
 def render(found: Comparison) -> str:
     """The whole page; the same rows give the same bytes."""
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([HERE, HERE.parent / "reporting"]),  # whose style it shares
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -185,9 +185,14 @@ def chance_words(pairs: dict) -> str | None:
     return chance
 
 
+def by_answers(pairs: dict) -> bool:
+    """Whether the accuracy of the pairs is what people's answers tell, and not labels."""
+    return pairs["accuracy"] is not None and pairs.get("chance") is None
+
+
 def right_words(pairs: dict) -> str:
     """What it is that the accuracy counts: labels that agree, or else what people say."""
-    return "right, as people judged" if pairs.get("chance") is None else "with equal labels"
+    return "right, as people judged" if by_answers(pairs) else "with equal labels"
 
 
 def percent(value: float, digits: int = 2) -> str:
