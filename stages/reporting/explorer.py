@@ -34,7 +34,8 @@ class Explorer:
     labelled: bool  # whether labels decide accuracy
     exact: bool  # else counts are estimates
     anchors: int  # from so many images
-    others: int  # answers in the file that are on other pairs
+    own: int  # answers in the file that are on these pairs
+    others: int  # and that are on others
     asked: int  # pairs that are put to people
     data: dict  # for the script
     thumbnails: Thumbnails
@@ -93,6 +94,7 @@ def make_explorer(
         labelled=labelled,
         exact=explored.exact,
         anchors=explored.about["anchors"],
+        own=len(data["answers"]["own"]),
         others=len(data["answers"]["others"]),
         asked=int((turn >= 0).sum()),
         data=data,

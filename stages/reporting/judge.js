@@ -62,26 +62,30 @@ class Judge {
 
   /** All that depends on the answers, and on the chosen interval [first, last]. */
   show(first, last) {
-    const done = new Set(
-      this.answers.all().flatMap((row) => (row[2] === this.judge ? row[0] : [])),
-    );
-    this.pair = this.queue.find((pair) => !done.has(pair));
-    const over = this.pair === undefined;
-    byId("question").hidden = over;
-    byId("all-judged").hidden = !over;
-    if (!over) {
-      this.pictures.ends(this.pair).forEach((tile, place) => {
-        this.pictures.draw(byId(`asked-${place}`), tile, `Image ${"AB"[place]} of the pair`);
-      });
-    }
-    const answered = this.queue.filter((pair) => done.has(pair)).length;
-    byId("progress").value = answered;
-    byId("undo").disabled = !done.size;
-    const far = answered < USEFUL ? `; ${USEFUL} give a usable curve` : "";
-    byId("answered").textContent = `${answered} of ${this.queue.length} pairs answered${far}.`;
+    const rows = this.answers.all();
+    const own = rows.filter((row) => row[2] === this.judge);
+    const [done, judged] = [own, rows].map((some) => new Set(some.map(([pair]) => pair)));
+    // Pairs that nobody has judged tell most; a second opinion comes after all of them.
+    const left = (of) => this.queue.find((pair) => !of.has(pair));
+    this.pair = left(judged) ?? left(done);
+    this.put();
+    byId("progress").value = judged.size;
+    byId("undo").disabled = !own.length;
+    const far = judged.size < USEFUL ? `; ${USEFUL} give a usable curve` : "";
+    byId("answered").textContent = `${judged.size} of ${this.queue.length} pairs answered${far}.`;
     byId("not-kept").hidden = this.answers.kept;
     this.estimates(first, last);
     this.agreement();
+  }
+
+  put() {
+    const over = this.pair === undefined;
+    byId("question").hidden = over;
+    byId("all-judged").hidden = !over;
+    if (over) return;
+    this.pictures.ends(this.pair).forEach((tile, place) => {
+      this.pictures.draw(byId(`asked-${place}`), tile, `Image ${"AB"[place]} of the pair`);
+    });
   }
 
   estimates(first, last) {
@@ -89,9 +93,9 @@ class Judge {
     const told = (text, from, to) => {
       const { accuracy, answers } = this.estimate(from, to);
       const of = `${text} (${explored.similarity(from)} to ${explored.similarity(to + 1)})`;
-      return accuracy
-        ? `${of}: ${percent(accuracy.share)} right, 95\u00a0% interval ${bounds(accuracy)}, by ${several(answers, "answer")}.`
-        : `${of}: not known yet.`;
+      if (!accuracy) return `${of}: not known yet.`;
+      const sure = `95\u00a0% interval ${bounds(accuracy)}, by ${several(answers, "answer")}`;
+      return `${of}: ${percent(accuracy.share)} right, ${sure}.`;
     };
     byId("judged-all").textContent = told("All pairs", 0, explored.bins - 1);
     byId("judged-interval").textContent = told("The interval chosen above", first, last);

@@ -72,4 +72,4 @@ def test_answers_are_put_to_their_pairs_and_others_kept(made):
     explorer = make(answers)
     assert explorer.data["answers"]["own"] == [[3, "no", "ann"]]
     assert explorer.data["answers"]["others"] == [list(answer) for answer in answers[1:]]
-    assert explorer.others == 2
+    assert (explorer.own, explorer.others) == (1, 2)

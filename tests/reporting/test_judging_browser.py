@@ -156,6 +156,7 @@ def test_answers_in_the_repository_are_there_and_others_are_kept(visit, unlabell
     try:
         page = visit(unlabelled)  # in another browser
         assert answered(page).startswith("3 of ")
+        assert "3 of that file are counted here" in page.locator("#judge").inner_text()
         told = page.locator("#judge").inner_text()
         assert "Of the answers in that file 1 is on other pairs, of another score" in told
         judge(page, "n")
@@ -208,5 +209,8 @@ def test_a_name_signs_what_was_answered_before(visit, unlabelled, tmp_path):
         ("yes", "Bo"), ("no", "Bo"), ("unsure", "Bo"),
     ]  # fmt: skip
     page.get_by_label("Your name").fill("Cy")
-    page.get_by_label("Your name").blur()
-    assert answered(page).startswith("0 of ")  # another person has not seen them
+    page.get_by_label("Your name").press("Enter")
+    assert page.get_by_role("button", name="Take the last answer back").is_disabled()
+    judge(page, "y")  # another person goes on where the first one was
+    assert answered(page).startswith("4 of ")
+    assert save(page, tmp_path)[-1].judge == "Cy"
