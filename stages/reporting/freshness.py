@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,8 +20,11 @@ def stale(but: str | None = None) -> str | None:
     """What has changed since the results were made, in one line; None if nothing has, or if DVC
     cannot tell. The stage `but` does not count.
 
-    Artefacts that are not here, as in a fresh clone, are no change.
+    Artefacts that are not here, as in a fresh clone, are no change. While a DVC command runs here,
+    nothing is asked: it may give up if it finds its lock taken.
     """
+    if "DVC_ROOT" not in os.environ and _running():  # within a stage DVC waits for its end
+        return "what a `dvc` command is making here at the moment"
     asked = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True
     )
@@ -32,6 +36,27 @@ def stale(but: str | None = None) -> str | None:
     changes = [c for stage in status if stage in ran for c in _changes(stage, status[stage])]
     changes += [f"{stage} has not run" for stage in status if stage not in ran]
     return listed(list(dict.fromkeys(changes)))
+
+
+def _running(lock: Path = Path(".dvc/tmp/rwlock")) -> bool:
+    """Whether a DVC command is running a stage in this checkout."""
+    try:
+        held = json.loads(lock.read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    writers = held.get("write", {}).values()
+    readers = (one for several in held.get("read", {}).values() for one in several)
+    return any(_alive(one["pid"]) for one in (*writers, *readers))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def listed(changes: list[str]) -> str | None:
