@@ -37,6 +37,7 @@ PER_IMAGE = 4  # pairs an image that the range reaches down to
 USUAL = 0.80  # similarity that it reaches down to all the same, if that is not far too many pairs
 MANY = 32  # pairs an image, which are
 STEPS = (0.001, 0.0005, 0.0002, 0.0001)  # widths of a bin: the first that gives enough of them
+WIDE = (0.002, 0.005, 0.01)  # where they would be too many: divisors of the curve's 0.01
 ENOUGH, MOST = 50, 400  # bins
 
 
@@ -123,8 +124,7 @@ def lowest(score: Cosine | Walk, rows: int) -> float:
 def edges_of(low: float) -> np.ndarray:
     """(B + 1,) edges of equal bins from `low`, or a little below, to 1."""
     step = next((s for s in STEPS if (1 - low) / s >= ENOUGH - 0.5), STEPS[-1])
-    while (1 - low) / step > MOST + 0.5:
-        step *= 2
+    step = next(s for s in (step, *WIDE) if (1 - low) / s <= MOST + 0.5)
     count = int(np.ceil((1 - low) / step - 1e-6))
     return np.round(1 - step * np.arange(count, -1, -1), 6)
 

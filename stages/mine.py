@@ -20,7 +20,7 @@ from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
-from stages.common.judged import LABELS, read_answers, resolve
+from stages.common.judged import LABELS, Answer, read_answers, resolve
 from stages.common.param_file import validate, yaml_value
 from stages.common.params import StageParams
 from stages.common.rounds import Again, again_options
@@ -78,7 +78,7 @@ class Params(StageParams):
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
     """Raises SeppError if no pair is found or far too many are to be expected, ArtifactError or
     EmbeddingError for unfit inputs."""
-    sepp = params.sepp
+    sepp, answers = params.sepp, read_answers(inputs.answers)  # a mistake in them is told at once
     memory = int(sepp.memory * 2**30) // 2  # of the rows, and of all else
     with scratch_folder(outputs.pairs.parent / ".mine") as scratch:
         ids, x = read_embeddings(inputs.embeddings, memory, scratch)
@@ -110,7 +110,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
             write_pairs(outputs.pairs, _chosen(read_pairs(found, ids), kept), ids, about)
     metrics = describe(read_pairs(outputs.pairs, ids), labels)
     if metrics["accuracy"] is None:
-        metrics |= judge(inputs, lambda: read_pairs(outputs.pairs, ids), ids)
+        metrics |= judge(answers, inputs, read_pairs(outputs.pairs, ids), ids)
     if recall:
         metrics["recall"] = recall
     artifacts.write_json(outputs.metrics, metrics)
@@ -142,9 +142,10 @@ def say(metrics: dict, interval: dict[str, object], train: int) -> None:
         )
 
 
-def judge(inputs: Inputs, blocks: Callable[[], Iterator[Pairs]], ids: np.ndarray) -> dict:
+def judge(
+    answers: list[Answer], inputs: Inputs, blocks: Iterator[Pairs], ids: np.ndarray
+) -> dict[str, object]:
     """The metrics of accuracy of unlabelled pairs that people's answers give; none without any."""
-    answers = read_answers(inputs.answers)
     if not answers:
         return {}
     verdicts = resolve(answers, ImageStore(inputs.manifest, inputs.images))
@@ -154,7 +155,7 @@ def judge(inputs: Inputs, blocks: Callable[[], Iterator[Pairs]], ids: np.ndarray
             inputs.answers,
             f"{verdicts.lost:,}",
         )
-    return judged(blocks(), ids, verdicts)
+    return judged(blocks, ids, verdicts)
 
 
 def check_count(score: Cosine | Walk, rows: int, sepp: SeppMining, memory: int) -> None:

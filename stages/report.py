@@ -135,7 +135,10 @@ def _breakdown(
     """What the mined pairs are, and what lies above `limit`, sepp.max."""
     labels = np.where(store.splits == "train", store.labels, -1)
     shown = (explored.shown[name].to_numpy() for name in ("anchor", "positive", "similarity"))
-    above = explored.count(*explored.bins(limit, 1.0)) if limit < 1 else None
+    first, last = explored.bins(limit, 1.0)
+    # Known where the limit is an edge: pairs of a bin that it divides are on either side.
+    edge = first <= last and abs(explored.edges[first] - limit) < 1e-9
+    above = explored.count(first, last) if edge else None
     blocks = pair_blocks(inputs.pairs, inputs.manifest, len(labels))
     return make_breakdown(blocks, store, labels, limit, Block(*shown), above)
 

@@ -4,10 +4,11 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from stages import explore, mine
-from stages.common.explored import read_explored
+from stages.common.explored import Explored, read_explored
 from stages.common.intervals import accuracy_interval
 from stages.common.sepp_sections import SeppScore
 from stages.explore import edges_of
@@ -129,7 +130,8 @@ def test_few_images(tmp_path, rows):
         (0.8, 0.001, 200),
         (0.9, 0.001, 100),
         (0.99, 0.0002, 50),
-        (0.0, 0.004, 250),
+        (0.0, 0.005, 200),
+        (0.5, 0.002, 250),
         (0.97, 0.0005, 60),
     ],
 )
@@ -139,12 +141,28 @@ def test_the_resolution_is_what_the_range_needs(low, step, count):
     assert np.allclose(np.diff(edges), step)
 
 
-@pytest.mark.parametrize("hundredth", range(0, 100, 3))
-def test_bins_are_equal_and_end_at_one(hundredth):
+@pytest.mark.parametrize("hundredth", range(100))
+def test_bins_are_equal_end_at_one_and_divide_the_curve_s(hundredth):
     edges = edges_of(hundredth / 100)
-    assert np.allclose(np.diff(edges), edges[1] - edges[0], atol=2e-6)
-    assert edges[-1] == 1
-    assert hundredth / 100 - 0.004 < edges[0] <= hundredth / 100
+    assert np.allclose(np.diff(edges), edges[1] - edges[0])
+    assert (edges[0], edges[-1]) == (hundredth / 100, 1)
+    assert len(edges) <= 401
+    pairs = np.ones(len(edges) - 1)
+    square = np.zeros((len(pairs), len(pairs)))
+    made = Explored(edges, pairs, pairs, pairs, square, square, pa.table({}), {})
+    assert sum(row["pairs"] for row in made.curve()) == len(pairs)
+
+
+def test_images_that_are_all_alike_are_counted_from_few(tmp_path, monkeypatch):
+    """In bounded memory and time: of a collapsed encoder every row is every row's partner."""
+    monkeypatch.setattr(cosine, "FOUND", 100_000)
+    monkeypatch.setattr(cosine, "HELD", 10_000)
+    case = Case(tmp_path, 1000)
+    write_embeddings(case.inputs.embeddings, case.ids, np.ones_like(case.x) / 6**0.5)
+    found, _ = case.run()
+    assert found.about["anchors"] == 100
+    assert found.pairs.sum() == pytest.approx(1000 * 999 / 2)
+    assert found.covered[0, -1] == 1000
 
 
 def test_a_collapsed_encoder_does_not_reach_far_down(tmp_path):

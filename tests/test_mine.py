@@ -276,11 +276,15 @@ def test_people_s_answers_are_the_accuracy_where_there_are_no_labels(case):
     store = packed_store(case.folder, pixels)
     pairs, _ = case.run()
     ends = list(zip(pairs["anchor"].to_pylist(), pairs["positive"].to_pylist(), strict=True))
+    # The least similar one first, so that all pairs are as similar as one that was judged.
+    rows = sorted(pairs.to_pylist(), key=lambda row: row["similarity"])
     answers = [
-        Answer(i, j, store.key(i), store.key(j), 0.9, said, "", "other")
-        for (i, j), said in zip(ends, ["yes", "no", "yes", "unsure", "yes"], strict=False)
+        Answer(i, j, store.key(i), store.key(j), similarity, said, "", "f")
+        for (i, j, similarity), said in zip(
+            (row.values() for row in rows), ["yes", "no", "yes", "unsure", "yes"], strict=False
+        )
     ]
-    apart = next(j for j in case.ids.tolist()[::-1] if (ends[0][0], j) not in ends)
+    apart = next(j for j in case.ids.tolist()[::-1] if (answers[0].anchor_id, j) not in ends)
     answers.append(answers[0]._replace(positive_id=apart, positive=store.key(apart), answer="no"))
     write_answers(case.inputs.answers, answers)
     _, metrics = case.run()
@@ -290,6 +294,17 @@ def test_people_s_answers_are_the_accuracy_where_there_are_no_labels(case):
     assert "estimated from 4 of the pairs, which people have judged" in metrics["note"]
     write_answers(case.inputs.answers, [answers[-1]])
     assert "none of the pairs was judged" in case.run()[1]["note"]
+    # Under another score that pair was another sample's.
+    write_answers(case.inputs.answers, [one._replace(similarity=0.5) for one in answers])
+    assert "4 others were judged under another score" in case.run()[1]["note"]
+    # What only very similar pairs tell is not the accuracy of all.
+    top = rows[-1]
+    ends = top["anchor"], top["positive"]
+    keys = (store.key(one) for one in ends)
+    write_answers(case.inputs.answers, [Answer(*ends, *keys, top["similarity"], "yes", "", "f")])
+    _, metrics = case.run()
+    assert metrics["accuracy"] is None
+    assert "pairs are less similar than all that people have judged" in metrics["note"]
 
 
 def test_labels_are_taken_before_answers(case):

@@ -32,7 +32,14 @@ def main(files: tuple[Path, ...], open_page: bool) -> None:
         missing = next((file for file in files if not file.exists()), None)
         if missing:
             raise SeppError(f"{missing}: is missing; save it from {PAGE}")
-        parts = [named(read_answers(file), file.stem) for file in files]
+        names = [name_of(file) for file in files]
+        twice = {name for name in names if name and names.count(name) > 1}
+        if twice:
+            raise SeppError(
+                f"{twice.pop()}: two of the files would be this person's; rename one, or fill in "
+                "the names on the page"
+            )
+        parts = [named(read_answers(file), name) for file, name in zip(files, names, strict=True)]
         write_answers(LABELS, merge([read_answers(), *parts]))
     answers = read_answers()
     click.echo(told(answers))
@@ -46,6 +53,11 @@ def main(files: tuple[Path, ...], open_page: bool) -> None:
         click.echo(f"Judge pairs: {PAGE.resolve().as_uri()}#judge")
         if open_page and click.get_text_stream("stdout").isatty():
             click.launch(f"{PAGE.resolve().as_uri()}#judge")
+
+
+def name_of(file: Path) -> str:
+    """Who judged, where a file does not say: its name, if that is not the page's own."""
+    return "" if file.stem.startswith(LABELS.stem) else file.stem
 
 
 def named(answers: Iterable[Answer], name: str) -> list[Answer]:
@@ -71,8 +83,8 @@ def told(answers: list[Answer]) -> str:
     pairs = {pair_of(answer) for answer in answers}
     one = len(people) == 1
     return (
-        f"{LABELS}: {len(answers):,} answers of {len(people)} {'person' if one else 'people'} on "
-        f"{len(pairs):,} pairs"
+        f"{LABELS}: {len(answers):,} answer{'s' * (len(answers) != 1)} of {len(people)} "
+        f"{'person' if one else 'people'} on {len(pairs):,} pair{'s' * (len(pairs) != 1)}"
     )
 
 

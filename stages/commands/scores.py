@@ -102,7 +102,7 @@ def _judge(store: ImageStore, ids: np.ndarray) -> tuple[Judge, int]:
 
     def judge(blocks: Iterable[Pairs]) -> dict[str, object]:
         pairs = list(blocks)
-        return plain(pairs) | judged(pairs, ids, verdicts)
+        return plain(pairs) | judged(pairs, ids, verdicts, any_score=True)
 
     return judge, len(verdicts.same)
 

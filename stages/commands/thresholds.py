@@ -71,7 +71,9 @@ def check(explored: Explored, sepp: SeppMining) -> None:
 
 
 def _verdicts(explored: Explored) -> Verdicts:
-    verdicts = resolve(read_answers(), ImageStore(MANIFEST, IMAGES))
+    put = explored.about["fingerprint"]  # answers on other pairs are no random sample of these
+    answers = [answer for answer in read_answers() if answer.explored == put]
+    verdicts = resolve(answers, ImageStore(MANIFEST, IMAGES))
     if not by_bins(explored, verdicts)[1].any():
         raise SeppError(
             f"{LABELS}: has no answers on the pairs in {EXPLORED}, and the images have no labels: "

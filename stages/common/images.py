@@ -78,8 +78,8 @@ class ImageStore:
             ) from None
 
     def key(self, id: int) -> str:
-        """A name of the image's content, which it keeps when the data set is put together anew: 16
-        hexadecimal digits."""
+        """A name of the image's content as it is stored (decoded, or the bytes of its file), which
+        it keeps when the data set is put together anew: 16 hexadecimal digits."""
         if self._digests:
             return self._digests[id]
         start = self._offsets[id]
@@ -90,18 +90,22 @@ class ImageStore:
         )
         return hashlib.blake2b(np.ascontiguousarray(content), digest_size=8).hexdigest()
 
-    def find(self, names: Collection[tuple[int, str]]) -> dict[str, int]:
-        """The id of each image of `names`, by its key; those that are gone are left out.
+    def find(self, names: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
+        """The id that each of `names` has now; those that are gone are left out.
 
-        A name is an id, which is looked at first, and the key. Elsewhere is looked for unless the
-        images are streamed from one file, which would be read as a whole.
+        A name is the id that an image had, which is kept where it still has that key, and its key.
+        Others are looked for among all (the first of several alike), unless the images are streamed
+        from one file, which would be read as a whole.
         """
-        ids = [id for id, key in names if 0 <= id < len(self.ids) and self.key(id) == key]
-        found = {self.key(id): id for id in ids}
-        if {key for _, key in names} - found.keys() and (self._digests or self.packed is not None):
+        found = {(id, key): id for id, key in names if self._has(id, key)}
+        if len(found) < len(names) and (self._digests or self.packed is not None):
             everywhere = {self.key(id): id for id in reversed(self.ids.tolist())}
-            found = {key: everywhere[key] for _, key in names if key in everywhere} | found
+            moved = ((id, key) for id, key in names if (id, key) not in found)
+            found |= {(id, key): everywhere[key] for id, key in moved if key in everywhere}
         return found
+
+    def _has(self, id: int, key: str) -> bool:
+        return 0 <= id < len(self.ids) and self.key(id) == key
 
     def pixels(self, id: int) -> np.ndarray:
         """(H, W, 3) uint8."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -47,14 +48,17 @@ def read_answers(path: Path = LABELS) -> list[Answer]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SeppError(f"{path}: is not UTF-8 text ({error.reason}); save it as CSV") from None
-    rows = csv.DictReader(io.StringIO(text))
+    rows = csv.DictReader(io.StringIO(text), strict=True)
     missing = [name for name in Answer._fields if name not in (rows.fieldnames or ())]
     if missing:
         raise SeppError(
             f"{path}: has no column {', '.join(missing)}; save it from the report's page, or "
             f"`git checkout {path}`"
         )
-    return [_answer(row, f"{path}, line {number}") for number, row in enumerate(rows, 2)]
+    try:
+        return [_answer(row, f"{path}, line {rows.line_num}") for row in rows]
+    except csv.Error as error:
+        raise SeppError(f"{path}, line {rows.line_num}: {error}; correct the line") from None
 
 
 def _answer(row: dict[str, str], where: str) -> Answer:
@@ -71,6 +75,10 @@ def _answer(row: dict[str, str], where: str) -> Answer:
         )
     except (TypeError, ValueError) as error:
         raise SeppError(f"{where}: {error}; correct the line, or remove it") from None
+    if None in row or None in row.values():
+        raise SeppError(f"{where}: has another number of columns; correct the line, or remove it")
+    if not math.isfinite(answer.similarity):
+        raise SeppError(f"{where}: similarity {answer.similarity}: needs to be a number")
     if answer.answer not in SAME:
         known = ", ".join(SAME)
         raise SeppError(f"{where}: answer {answer.answer!r}: needs to be one of {known}")
@@ -78,8 +86,11 @@ def _answer(row: dict[str, str], where: str) -> Answer:
 
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
-    rows = [answer._asdict() for answer in answers]
-    artifacts.write_csv(path, rows, Answer._fields)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")  # which quotes names with commas in them
+    writer.writerows([Answer._fields, *answers])
+    with artifacts.atomic(path) as partial:
+        partial.write_text(stream.getvalue(), encoding="utf-8")
 
 
 class Verdicts(NamedTuple):
@@ -88,25 +99,28 @@ class Verdicts(NamedTuple):
     anchor: np.ndarray  # (M,) int64 ids, anchor < positive
     positive: np.ndarray
     same: np.ndarray  # (M,) share of yes among those who said yes or no
+    similarity: np.ndarray  # (M,) when the last of them was asked
     lost: int  # answers on images that the data set no longer has
 
 
 def resolve(answers: Sequence[Answer], store: ImageStore) -> Verdicts:
     """The judged pairs of the images in `store`; several people's answers on one are averaged."""
-    names = {(answer.anchor_id, answer.anchor) for answer in answers}
-    names |= {(answer.positive_id, answer.positive) for answer in answers}
-    places = store.find(names)
+    named = [((a.anchor_id, a.anchor), (a.positive_id, a.positive)) for a in answers]
+    places = store.find({name for pair in named for name in pair})
     votes: dict[tuple[int, int], list[bool]] = {}
+    similarity: dict[tuple[int, int], float] = {}
     lost = 0
-    for answer in answers:
-        ends = places.get(answer.anchor), places.get(answer.positive)
-        if None in ends or ends[0] == ends[1]:
+    for answer, pair in zip(answers, named, strict=True):
+        ends = tuple(sorted(places.get(name, -1) for name in pair))
+        if ends[0] < 0 or ends[0] == ends[1]:
             lost += 1
         elif SAME[answer.answer] is not None:
-            votes.setdefault((min(ends), max(ends)), []).append(SAME[answer.answer])
+            votes.setdefault(ends, []).append(SAME[answer.answer])
+            similarity[ends] = answer.similarity
     pairs = np.array(sorted(votes), np.int64).reshape(-1, 2)
     same = np.array([np.mean(votes[tuple(pair)]) for pair in pairs.tolist()])
-    return Verdicts(pairs[:, 0], pairs[:, 1], same, lost)
+    asked_at = np.array([similarity[tuple(pair)] for pair in pairs.tolist()])
+    return Verdicts(pairs[:, 0], pairs[:, 1], same, asked_at, lost)
 
 
 def estimate(

@@ -57,8 +57,12 @@ class Comparison:
         return any(row["accuracy"] is not None for row in rows)
 
     def ranked(self) -> list[Score]:
-        """Best first, at one pair an image; without accuracies in the order of the table."""
-        return sorted(self.table, key=lambda score: -(self.table[score][RANKED]["accuracy"] or 0))
+        """Best first, at one pair an image; without accuracies in the order of the table.
+
+        By people's answers, of which each score shares others, by what is sure: the lower end.
+        """
+        by = "accuracy_low" if self.about.get("answers") else "accuracy"
+        return sorted(self.table, key=lambda score: -(self.table[score][RANKED][by] or 0))
 
     def among_best(self, current: Score | None, best: int) -> list[tuple[int, Score]]:
         """Rank (from 1) and score of the `best` first ones, the paper's, and the current."""

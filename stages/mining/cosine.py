@@ -15,7 +15,10 @@ from stages.mining.pairs import Pairs
 from stages.mining.rows import error_bound, similarity
 from stages.mining.tally import Partners
 
+HELD = 2**22  # partners in work at a time, about
+FOUND = 5 * 10**7  # partners that are gone through, at most about
 COMPARED = 4 * 10**9  # pairs of rows that are gone through for partners, at most
+FEW = 64  # rows, at least, whatever is found
 FEWEST = 2_000  # rows that are then compared with all, at least
 SIMILARITIES = 2**22  # in work at a time, 16 MiB
 BLOCK = 2**11  # rows whose partners come together
@@ -42,15 +45,20 @@ class Cosine(NamedTuple):
 
     def partners(self, lo: float) -> Iterator[Partners]:
         """All pairs of at least `lo` that some rows are in, block by block: of every row, or, of
-        more than 63,000, of as many as 4 x 10^9 comparisons allow, drawn at random."""
+        more than 63,000, of as many as 4 x 10^9 comparisons allow, drawn at random; of fewer if
+        they have too many partners."""
         rows = len(self.x)
+        partners = 2 * self.expected(lo, 1.0) / max(1, rows)  # of a row: all, if it is collapsed
         count = min(rows, max(FEWEST, COMPARED // max(1, rows)))
+        if count * partners > FOUND:
+            count = min(count, max(FEW, int(FOUND / partners)))
+        block = max(1, min(BLOCK, int(HELD / max(1, partners))))
         rng = np.random.default_rng(self.seed)
         anchors = np.sort(rng.permutation(rows)[:count])
         step = SIMILARITIES // BLOCK
         with Progress("explore", count, "rows") as progress:
-            for start in range(0, count, BLOCK):
-                chosen = anchors[start : start + BLOCK]
+            for start in range(0, count, block):
+                chosen = anchors[start : start + block]
                 parts = [self._near(chosen, at, at + step, lo) for at in range(0, rows, step)]
                 columns = zip(*parts, strict=True)
                 yield Partners(chosen, *(np.concatenate(column) for column in columns))

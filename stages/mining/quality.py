@@ -13,6 +13,8 @@ from stages.common.judged import CELL, Verdicts, estimate
 from stages.mining import Pairs
 
 EDGES = np.round(np.arange(round(2 / CELL) + 1) * CELL - 1, 6)  # of the cells of answers
+ROUNDING = 1e-5  # of a similarity that has been through a CSV
+BELOW = 0.1  # share of pairs that answers on more similar ones may stand for
 
 
 def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
@@ -56,32 +58,61 @@ def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
     return metrics
 
 
-def judged(blocks: Iterable[Pairs], ids: np.ndarray, verdicts: Verdicts) -> dict[str, object]:
+def judged(
+    blocks: Iterable[Pairs], ids: np.ndarray, verdicts: Verdicts, any_score: bool = False
+) -> dict[str, object]:
     """The same metrics of accuracy, as those pairs tell that people have judged; of images `ids`
-    (K,), in whose rows pairs are. Only a ``note`` where none of them was judged."""
+    (K,), in whose rows pairs are. Only a ``note`` where they tell nothing.
+
+    Answers count whose pair had this similarity when it was judged: those that another score put to
+    people are no random sample of these pairs. With `any_score` they count all the same.
+    """
     there = np.isin(verdicts.anchor, ids) & np.isin(verdicts.positive, ids)
     rows = (np.searchsorted(ids, ends[there]) for ends in (verdicts.anchor, verdicts.positive))
     names = _key(*rows, len(ids))
     order = np.argsort(names)
-    names, answers = names[order], verdicts.same[there][order]
+    names, (answers, asked_at) = (
+        names[order],
+        (values[there][order] for values in (verdicts.same, verdicts.similarity)),
+    )
     pairs, yes, asked = np.zeros((3, len(EDGES) - 1))
+    others = 0
     for block in blocks:
         cells = bins_of(block.similarity, EDGES)
         pairs += np.bincount(cells, minlength=len(pairs))
-        name = _key(block.anchor, block.positive, len(ids))
-        found = np.flatnonzero(np.isin(name, names))
-        same = answers[np.searchsorted(names, name[found])]
-        yes += np.bincount(cells[found], same, minlength=len(pairs))
+        found = np.flatnonzero(np.isin(_key(block.anchor, block.positive, len(ids)), names))
+        place = np.searchsorted(names, _key(block.anchor, block.positive, len(ids))[found])
+        same_score = np.abs(block.similarity[found] - asked_at[place]) < ROUNDING
+        counted = same_score | any_score
+        others += int(np.count_nonzero(~counted))
+        found, place = found[counted], place[counted]
+        yes += np.bincount(cells[found], answers[place], minlength=len(pairs))
         asked += np.bincount(cells[found], minlength=len(pairs))
-    count = int(asked.sum())
-    estimated = estimate(pairs, yes, asked)
+    return _told(pairs, yes, asked, others)
+
+
+def _told(pairs: np.ndarray, yes: np.ndarray, asked: np.ndarray, others: int) -> dict[str, object]:
+    """The metrics that answers by cells (C,) tell; `others` are of another score."""
+    count, estimated = int(asked.sum()), estimate(pairs, yes, asked)
+    more = f"; {others:,} others were judged under another score" if others else ""
     if estimated is None:
-        return {"note": "no accuracy: the images have no labels, and none of the pairs was judged"}
+        note = "no accuracy: the images have no labels, and none of the pairs was judged"
+        return {"note": note + more}
+    lowest = int(np.flatnonzero(asked)[0])
+    below = float(pairs[:lowest].sum())
+    if below > BELOW * pairs.sum():
+        note = (
+            f"no accuracy: {below:,.0f} of {pairs.sum():,.0f} pairs are less similar than all that "
+            f"people have judged, {EDGES[lowest]:.3f} and more"
+        )
+        return {"note": note + more}
     titles = ("accuracy", "accuracy_low", "accuracy_high")
+    note = f"accuracy is estimated from {count:,} of the pairs, which people have judged"
     return {
         **{title: round(value, 6) for title, value in zip(titles, estimated, strict=True)},
         "judged": count,
-        "note": f"accuracy is estimated from {count:,} of the pairs, which people have judged",
+        "chance": None,  # of the answers; that of some labels would be another thing
+        "note": note + more,
     }
 
 

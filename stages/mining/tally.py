@@ -29,8 +29,8 @@ class Partners(NamedTuple):
 
 
 class Tally:
-    """Pairs by bins of similarity, edges (B + 1,); memory is some 20 B^2 bytes and 8 B a row of a
-    block of anchors.
+    """Pairs by bins of similarity, edges (B + 1,); memory is some 20 B^2
+    bytes, and 40 B for each row of a block of anchors.
 
     Args:
         labels: (K,), -1 = none.

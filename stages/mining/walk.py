@@ -18,6 +18,7 @@ from stages.mining.graph import Graph
 from stages.mining.pairs import Pairs
 from stages.mining.tally import Partners
 
+BLOCK = 2**11  # rows whose partners come together
 RESOLUTION = 1_000  # steps of similarity that are counted apart
 
 
@@ -61,9 +62,11 @@ class Walk:
         """All pairs of at least `lo` that each row is in, block by block."""
         with Progress("explore", self.rows, "rows") as progress:
             for rows, pairs in self.graph.pairs(lo, self.memory // 2, both=True):
-                anchors = np.arange(rows.start, rows.stop)
-                yield Partners(anchors, pairs.anchor - rows.start, *pairs[1:])
-                progress.advance(len(anchors))
+                for start in range(rows.start, rows.stop, BLOCK):
+                    anchors = np.arange(start, min(start + BLOCK, rows.stop))
+                    part = pairs.take(slice(*np.searchsorted(pairs.anchor, [start, start + BLOCK])))
+                    yield Partners(anchors, part.anchor - start, *part[1:])
+                    progress.advance(len(anchors))
 
     @cached_property
     def counts(self) -> np.ndarray:

@@ -48,6 +48,19 @@ def test_files_of_several_people_are_put_together_with_their_agreement(folder):
     assert LABELS.read_bytes() == before
 
 
+def test_the_page_s_own_file_name_is_nobody_s(folder):
+    write_answers(LABELS, [answer("ab", "no")])
+    write_answers(folder / "pair_labels (1).csv", [answer("ab", "yes")])
+    assert "1 answer of 1 person on 1 pair\n" in run("pair_labels (1).csv")
+    assert [one.answer for one in read_answers()] == ["yes"]
+    for name in ("x", "y"):
+        (folder / name).mkdir()
+        write_answers(folder / name / "bob.csv", [answer("ab", "yes")])
+    done = CliRunner().invoke(label.main, ["x/bob.csv", "y/bob.csv"])
+    assert done.exit_code == 1
+    assert "bob: two of the files would be this person's" in done.output
+
+
 def test_people_who_always_say_the_same_have_no_kappa():
     same = [answer("ab", "yes", who) for who in ("ann", "bob")]
     assert "100% alike, Cohen's kappa undefined" in label.agreement(same)[0]

@@ -73,14 +73,16 @@ def test_without_labels_by_judged_pairs(x, labels):
     assert "has no answers" in run(code=1)
     explored = read_explored(explore.Outputs.explored)
     store = packed_store(explore.Inputs.manifest.parent, np.load("data/images.npy"))
-    rows = explored.shown.to_pylist()
+    rows, put = explored.shown.to_pylist(), explored.about["fingerprint"]
     asked = sorted((row for row in rows if row["turn"] >= 0), key=lambda row: row["turn"])[:40]
     answers = [
-        Answer(i, j, store.key(i), store.key(j), row["similarity"], said, "", "f")
+        Answer(i, j, store.key(i), store.key(j), row["similarity"], said, "", put)
         for row in asked
         for i, j in [(row["anchor"], row["positive"])]
         for said in ["yes" if labels[i] == labels[j] else "no"]
     ]
+    write_answers(LABELS, [answer._replace(explored="another") for answer in answers])
+    assert "has no answers on the pairs" in run(code=1)
     write_answers(LABELS, answers)
     said = run("--accuracy", "0.5")
     assert "By 40 answers" in said

@@ -25,7 +25,7 @@ def test_read_as_written(tmp_path):
     path = tmp_path / "labels.csv"
     given = [
         Answer(1, 2, "aa", "bb", 0.93125, "yes", "me", "f00"),
-        Answer(3, 1, "cc", "aa", 0.9, "unsure", "", "f00"),
+        Answer(3, 1, "cc", "aa", 0.9, "unsure", 'Doe, "J"', "f00"),
     ]
     write_answers(path, given)
     assert read_answers(path) == given
@@ -39,6 +39,10 @@ def test_read_as_written(tmp_path):
         ("1,2,a,b,0.9,maybe,,f", r"labels.csv, line 3: answer 'maybe': needs to be one of yes, no"),
         ("1,x,a,b,0.9,yes,,f", "line 3: invalid literal .*'x'; correct the line, or remove it"),
         ("1,2", "line 3: .* correct the line"),
+        ("1,2,a,b,0.9,yes", "line 3: has another number of columns"),
+        ("1,2,a,b,0.9,yes,,f,more", "line 3: has another number of columns"),
+        ("1,2,a,b,nan,yes,,f", "line 3: similarity nan: needs to be a number"),
+        ('1,2,a,b,0.9,yes,"me,f', "unexpected end of data; correct the line"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, said):
@@ -69,6 +73,17 @@ def test_answers_stay_with_the_content_of_images(tmp_path):
     verdicts = resolve(given, after)
     assert (verdicts.anchor.tolist(), verdicts.positive.tolist()) == ([1], [2])
     assert (verdicts.same.tolist(), verdicts.lost) == ([1.0], 1)
+
+
+def test_images_of_one_content_stay_apart(tmp_path):
+    pixels = np.random.default_rng(0).integers(256, size=(5, 4, 4, 3), dtype=np.uint8)
+    pixels[3] = pixels[1]
+    store = packed_store(tmp_path, pixels)
+    said = ((1, 3, "yes"), (1, 4, "no"), (3, 4, "yes"))
+    verdicts = resolve([answer(*pair, store) for pair in said], store)
+    ends = list(zip(verdicts.anchor.tolist(), verdicts.positive.tolist(), strict=True))
+    assert ends == [(1, 3), (1, 4), (3, 4)]
+    assert (verdicts.same.tolist(), verdicts.lost) == ([1, 0, 1], 0)
 
 
 def test_several_people_on_one_pair_are_averaged(tmp_path):
