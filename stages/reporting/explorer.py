@@ -12,7 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from stages.common.explored import Explored, bins_of
+from stages.common.bins import bins_of
+from stages.common.explored import Explored
 from stages.common.judged import Answer
 from stages.reporting.gallery import Images, class_name
 from stages.reporting.sprite import Thumbnails, thumbnails

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stages import mine, report
-from stages.common.explored import bins_of
+from stages.common.bins import bins_of
 from stages.common.judged import Answer, estimate, read_answers, write_answers
 from stages.mining import find_pairs
 from stages.mining.files import read_embeddings
