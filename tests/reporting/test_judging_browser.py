@@ -100,7 +100,7 @@ def mined(site: Site, folder) -> dict:
     inputs = mine.Inputs(**{**data, "answers": folder / "pair_labels.csv"})
     ids, x = read_embeddings(inputs.embeddings, 2**30, folder)
     pairs = find_pairs(x, float(site.explored.edges[0]), 1.0)
-    return mine.judge(inputs, lambda: iter([pairs]), ids)
+    return mine.judge(read_answers(inputs.answers), inputs, iter([pairs]), ids)
 
 
 def test_an_answer_can_be_taken_back(visit, unlabelled, tmp_path):
