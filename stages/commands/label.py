@@ -10,9 +10,11 @@ import click
 
 from stages.common.command import command
 from stages.common.errors import SeppError
-from stages.common.judged import LABELS, SAME, Answer, read_answers, write_answers
+from stages.common.images import ImageStore
+from stages.common.judged import LABELS, SAME, Answer, read_answers, resolve, write_answers
 
 PAGE = Path("reports/index.html")
+MANIFEST, IMAGES = Path("data/manifest.parquet"), Path("data/images.npy")
 Pair = tuple[str, str]  # keys of two images, in order
 
 
@@ -43,6 +45,10 @@ def main(files: tuple[Path, ...], open_page: bool) -> None:
         write_answers(LABELS, merge([read_answers(), *parts]))
     answers = read_answers()
     click.echo(told(answers))
+    if lost := gone(answers):
+        click.echo(
+            f"{lost:,} of them are on images that this data set does not have, and count for nothing"
+        )
     for line in agreement(answers):
         click.echo(line)
     if files:
@@ -53,6 +59,13 @@ def main(files: tuple[Path, ...], open_page: bool) -> None:
         click.echo(f"Judge pairs: {PAGE.resolve().as_uri()}#judge")
         if open_page and click.get_text_stream("stdout").isatty():
             click.launch(f"{PAGE.resolve().as_uri()}#judge")
+
+
+def gone(answers: list[Answer]) -> int:
+    """Answers on images that are not in the data set, where it is here."""
+    if not (answers and MANIFEST.exists() and IMAGES.exists()):
+        return 0
+    return resolve(answers, ImageStore(MANIFEST, IMAGES)).lost
 
 
 def name_of(file: Path) -> str:
@@ -101,8 +114,8 @@ def agreement(answers: list[Answer]) -> list[str]:
             first, second = ([said[who][pair] for pair in both] for who in (one, other))
             alike = sum(a == b for a, b in zip(first, second, strict=True)) / len(both)
             lines.append(
-                f"{one or 'no name'} and {other or 'no name'}: {len(both):,} pairs both judged, "
-                f"{alike:.0%} alike, Cohen's kappa {kappa(first, second)}"
+                f"{one or 'no name'} and {other or 'no name'}: {len(both):,} pairs to which both "
+                f"said yes or no, {alike:.0%} alike, Cohen's kappa {kappa(first, second)}"
             )
     return lines
 

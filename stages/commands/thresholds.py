@@ -57,7 +57,11 @@ def main(params_file: Path, accuracy: float) -> None:
     rows = {lowest(found, share) for share in (*BESIDE, accuracy)} - {None}
     show(sorted(rows), chosen, explored, f"{about}By {by}, up to sepp.max {sepp.max:g}")
     count = "" if sepp.pairs_per_image is None else "-S sepp.pairs_per_image=null "
-    click.echo(f"{accuracy:.0%} and more: dvc exp run {count}-S sepp.min={chosen.min:g}")
+    first = chosen.min <= explored.edges[0]
+    lowest_counted = " (lower ones were not counted, and may do as well)" if first else ""
+    click.echo(
+        f"{accuracy:.0%} and more: dvc exp run {count}-S sepp.min={chosen.min:g}{lowest_counted}"
+    )
 
 
 def check(explored: Explored, sepp: SeppMining) -> None:

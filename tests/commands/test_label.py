@@ -42,7 +42,9 @@ def test_files_of_several_people_are_put_together_with_their_agreement(folder):
     }
     assert "7 answers of 2 people on 4 pairs" in said
     # Both said yes or no to three pairs, to two of them alike; kappa by hand: (2/3 - 4/9) / (5/9).
-    assert "ann and bob: 3 pairs both judged, 67% alike, Cohen's kappa 0.40" in said
+    assert (
+        "ann and bob: 3 pairs to which both said yes or no, 67% alike, Cohen's kappa 0.40" in said
+    )
     before = LABELS.read_bytes()
     run("ann.csv", "bob.csv")
     assert LABELS.read_bytes() == before
