@@ -47,7 +47,7 @@ def main(files: tuple[Path, ...], open_page: bool) -> None:
     click.echo(told(answers))
     if lost := gone(answers):
         click.echo(
-            f"{lost:,} of them are on images that this data set does not have, and count for nothing"
+            f"{lost:,} of these are on images that this data set does not have: they do not count"
         )
     for line in agreement(answers):
         click.echo(line)
