@@ -14,7 +14,7 @@ from stages.mining import Pairs
 
 EDGES = np.round(np.arange(round(2 / CELL) + 1) * CELL - 1, 6)  # of the cells of answers
 ROUNDING = 1e-5  # of a similarity that has been through a CSV
-BELOW = 0.1  # share of pairs that answers on more similar ones may stand for
+BELOW = 1 / 3  # share of pairs that answers on more similar ones may stand for
 
 
 def describe(blocks: Iterable[Pairs], labels: np.ndarray) -> dict[str, object]:
