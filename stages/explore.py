@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from stages.common.params import StageParams
 from stages.common.sections import Seed
 from stages.common.sepp_sections import SeppScore
 from stages.mining.cosine import Cosine
-from stages.mining.files import embeddings_origin, read_embeddings, read_labels
+from stages.mining.files import read_embeddings, read_labels, score_origin
 from stages.mining.pairs import Pairs
 from stages.mining.scratch import scratch_folder
 from stages.mining.search import similarity_of
@@ -68,15 +68,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         transform_rows(x, sepp.transform, sepp.shrinkage, ids, inputs.embeddings)
         score = similarity_of(x, sepp, params.seed, memory, scratch)
         explored = explore(score, labels, ids, params.seed)
-    about = {
-        **explored.about,
-        "train": train,
-        **embeddings_origin(inputs.embeddings),
-        "transform": sepp.transform,
-        "shrinkage": sepp.shrinkage,
-        "neighbours": sepp.neighbours,
-    }
-    explored = Explored(**{**vars(explored), "about": about})
+    about = {**explored.about, "train": train, **score_origin(inputs.embeddings, sepp)}
+    explored = replace(explored, about=about)
     write_explored(outputs.explored, explored)
     artifacts.write_csv(outputs.curve, explored.curve())
     how = "" if explored.exact else f" (estimated from {about['anchors']:,} of them)"
@@ -115,9 +108,10 @@ def explore(score: Cosine | Walk, labels: np.ndarray, ids: np.ndarray, seed: int
 
 def lowest(score: Cosine | Walk, rows: int) -> float:
     """Where the range begins: a multiple of 0.01."""
-    low = min(USUAL, score.threshold(PER_IMAGE * rows, 1.0))
+    needed = score.threshold(PER_IMAGE * rows, 1.0)
+    low = min(USUAL, needed)
     if score.expected(low, 1.0) > MANY * rows:
-        low = score.threshold(PER_IMAGE * rows, 1.0)
+        low = needed
     return max(0, np.floor(100 * low + 1e-6)) / 100 if low < 1 else 0.99
 
 

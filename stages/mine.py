@@ -31,10 +31,10 @@ from stages.mining.advice import advise
 from stages.mining.caps import cap_pairs
 from stages.mining.cosine import Cosine
 from stages.mining.files import (
-    embeddings_origin,
     read_embeddings,
     read_labels,
     read_pairs,
+    score_origin,
     write_pairs,
 )
 from stages.mining.quality import describe, judged
@@ -87,12 +87,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         score = similarity_of(x, sepp, params.seed, memory, scratch, sepp.engine)
         check_count(score, len(ids), sepp, memory)
         found = scratch / "pairs.parquet"
-        origin = {
-            **embeddings_origin(inputs.embeddings),
-            "transform": sepp.transform,
-            "shrinkage": sepp.shrinkage,
-            "neighbours": sepp.neighbours,
-        }
+        origin = score_origin(inputs.embeddings, sepp)
         low = find(score, ids, sepp, found, origin)
         if low is None:
             logger.info("no pair: looking for the nearest")

@@ -12,10 +12,10 @@ from stages.common.command import command, params_option
 from stages.common.errors import SeppError
 from stages.common.explored import Explored, read_explored
 from stages.common.images import ImageStore
-from stages.common.judged import LABELS, Verdicts, read_answers, resolve
+from stages.common.judged import LABELS, read_answers, resolve
 from stages.common.params import load_all
 from stages.common.sepp_sections import SeppMining
-from stages.mining.thresholds import Option, best, by_bins, lowest, options
+from stages.mining.thresholds import Judged, Option, best, by_bins, lowest, options
 
 EXPLORED = Path("data/explored")
 MANIFEST, IMAGES = Path("data/manifest.parquet"), Path("data/images.npy")
@@ -42,12 +42,12 @@ def main(params_file: Path, accuracy: float) -> None:
     sepp = load_all(params_file).sepp
     explored = read_explored(EXPLORED)
     check(explored, sepp)
-    verdicts = None if explored.known.any() else _verdicts(explored)
-    found = options(explored, sepp.max, verdicts)
+    judged = None if explored.known.any() else _judged(explored)
+    found = options(explored, sepp.max, judged)
     if not found:
         raise SeppError(f"{EXPLORED}: has no pair up to sepp.max {sepp.max:g}: raise that")
     chosen, nearest = lowest(found, accuracy), best(found)
-    by = "labels" if verdicts is None else f"{int(by_bins(explored, verdicts)[1].sum()):,} answers"
+    by = "labels" if judged is None else f"{int(judged[1].sum()):,} answers"
     about = "" if explored.exact else "About, from a sample of the images. "
     if chosen is None:
         raise SeppError(
@@ -74,16 +74,16 @@ def check(explored: Explored, sepp: SeppMining) -> None:
             )
 
 
-def _verdicts(explored: Explored) -> Verdicts:
+def _judged(explored: Explored) -> Judged:
     put = explored.about["fingerprint"]  # answers on other pairs are no random sample of these
     answers = [answer for answer in read_answers() if answer.explored == put]
-    verdicts = resolve(answers, ImageStore(MANIFEST, IMAGES))
-    if not by_bins(explored, verdicts)[1].any():
+    judged = by_bins(explored, resolve(answers, ImageStore(MANIFEST, IMAGES)))
+    if not judged[1].any():
         raise SeppError(
             f"{LABELS}: has no answers on the pairs in {EXPLORED}, and the images have no labels: "
             "judge some, `sepp label` says how"
         )
-    return verdicts
+    return judged
 
 
 def show(rows: list[Option], chosen: Option, explored: Explored, title: str) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from stages.common import artifacts
 from stages.common.errors import ArtifactError
+from stages.common.sepp_sections import SeppScore
 from stages.common.unit import unit_rows
 from stages.mining.pairs import Pairs, join
 
@@ -47,6 +48,12 @@ def read_embeddings(path: Path, memory: int, scratch: Path) -> tuple[np.ndarray,
         x[start:stop] = unit_rows(values.to_numpy().reshape(-1, dim), ids[start:stop], path)
         start = stop
     return ids, x
+
+
+def score_origin(path: Path, sepp: SeppScore) -> dict[str, object]:
+    """What similarities by `sepp` of the embeddings at `path` are of."""
+    leaves = ("transform", "shrinkage", "neighbours")
+    return {**embeddings_origin(path), **{leaf: getattr(sepp, leaf) for leaf in leaves}}
 
 
 def embeddings_origin(path: Path) -> dict[str, object]:

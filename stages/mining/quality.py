@@ -80,8 +80,9 @@ def judged(
     for block in blocks:
         cells = bins_of(block.similarity, EDGES)
         pairs += np.bincount(cells, minlength=len(pairs))
-        found = np.flatnonzero(np.isin(_key(block.anchor, block.positive, len(ids)), names))
-        place = np.searchsorted(names, _key(block.anchor, block.positive, len(ids))[found])
+        own = _key(block.anchor, block.positive, len(ids))
+        found = np.flatnonzero(np.isin(own, names))
+        place = np.searchsorted(names, own[found])
         same_score = np.abs(block.similarity[found] - asked_at[place]) < ROUNDING
         counted = same_score | any_score
         others += int(np.count_nonzero(~counted))

@@ -21,11 +21,13 @@ class Option(NamedTuple):
     high: float
 
 
-def options(explored: Explored, high: float, verdicts: Verdicts | None = None) -> list[Option]:
+Judged = tuple[np.ndarray, np.ndarray]  # (B,) judged pairs of each bin: right ones, and all
+
+
+def options(explored: Explored, high: float, judged: Judged | None = None) -> list[Option]:
     """One for each bin at which an interval up to `high` may begin, from the lowest on; those of
-    which nothing tells the accuracy are left out. With `verdicts`, by these instead of labels."""
+    which nothing tells the accuracy are left out. With `judged`, by these instead of labels."""
     _, last = explored.bins(float(explored.edges[0]), high)
-    judged = None if verdicts is None else by_bins(explored, verdicts)
     found = []
     for first in range(last + 1):
         if judged is None:
@@ -50,8 +52,8 @@ def best(found: list[Option]) -> Option:
     return max(found, key=lambda option: option.low)
 
 
-def by_bins(explored: Explored, verdicts: Verdicts) -> tuple[np.ndarray, np.ndarray]:
-    """(B,) of the judged pairs that were put to people here: right ones, and all."""
+def by_bins(explored: Explored, verdicts: Verdicts) -> Judged:
+    """Of the judged pairs that were put to people here."""
     anchor, positive = (explored.shown[name].to_numpy() for name in ("anchor", "positive"))
     shown = zip(anchor.tolist(), positive.tolist(), strict=True)
     place = {pair: row for row, pair in enumerate(shown)}
