@@ -20,11 +20,12 @@ from stages.common.errors import ArtifactError
 from stages.common.explored import Explored, read_explored
 from stages.common.images import ImageStore
 from stages.common.judged import LABELS, read_answers
+from stages.common.pairs import Pairs
 from stages.common.params import StageParams
 from stages.common.scores import read_scores
 from stages.common.sections import Arm, Named, Seed
 from stages.common.sepp_sections import Round
-from stages.reporting.blocks import Block, pair_blocks
+from stages.reporting.blocks import pair_blocks
 from stages.reporting.breakdown import Breakdown, make_breakdown
 from stages.reporting.explorer import make_explorer
 from stages.reporting.freshness import stale
@@ -140,7 +141,7 @@ def _breakdown(
     edge = first <= last and abs(explored.edges[first] - limit) < 1e-9
     above = explored.count(first, last) if edge else None
     blocks = pair_blocks(inputs.pairs, inputs.manifest, len(labels))
-    return make_breakdown(blocks, store, labels, limit, Block(*shown), above)
+    return make_breakdown(blocks, store, labels, limit, Pairs(*shown), above)
 
 
 @command
