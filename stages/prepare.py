@@ -23,6 +23,7 @@ from stages.common.params import StageParams
 from stages.common.sections import BUNDLED, Data, Seed
 from stages.common.unread import UNREAD, tell_unread
 from stages.datasets import Dataset, Split
+from stages.datasets._holdout import with_test
 from stages.datasets._survey import Survey, decoded, survey
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class Params(StageParams):
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """Raises DataError or BrokenImages for unfit data, ParamError for a limit above its images."""
+    """Raises DataError or BrokenImages for unfit data, ParamError for a limit above its images, or
+    a split of what has test images of its own or no labels."""
     data = params.data
     unread = outputs.manifest.with_name(UNREAD.name)
     artifacts.remove(unread)
@@ -79,8 +81,11 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def _parts(dataset: Dataset, data: Data, seed: int) -> list[tuple[Split, np.ndarray]]:
-    """The splits, with the rows of each that are used, ascending: those of train are drawn at random (data.limit)."""
+    """The splits, with the rows of each that are used, ascending: those of train are first divided
+    (data.split), then drawn at random (data.limit), so that another limit is tested on the same."""
     parts = [(split, np.arange(len(split.labels))) for split in dataset.splits]
+    if data.split is not None:
+        parts = with_test(dataset, data.name, data.split, seed)
     (train, rows), *others = parts
     if data.limit is None:
         return parts
