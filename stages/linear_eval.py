@@ -101,14 +101,14 @@ def why_not(store: ImageStore) -> str | None:
         if not len(ids):
             return f"no {name} image has a label"
     if len(np.unique(store.labels[train])) == 1:
-        return f"all {len(train):,} training images that have a label are of one class"
+        return f"the labels of the training images ({len(train):,}) are all of one class"
     return None
 
 
 def evaluate(
     encoder: Encoder, store: ImageStore, settings: LinearEval, seed: int, state: TrainingState
 ) -> dict[str, object]:
-    """Percentages on the test images.
+    """Percentages on the test images that have a label.
 
     Raises:
         AssertionError: the encoder's weights or buffers moved, so that it was not frozen.
