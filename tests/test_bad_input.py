@@ -269,8 +269,29 @@ MISTAKES = {
     ),
     "image size that a backbone does not take": Mistake(
         "sampler",
+        {"pretrain.backbone": "alexnet", "pretrain.stem": "imagenet"},
+        [PARAMS, "views.image_size: 8", "pretrain.backbone alexnet", "Output size is too small"],
+    ),
+    "image size that a transformer cannot be made for": Mistake(
+        "sampler",
         {"pretrain.backbone": "vit_b_32", "pretrain.stem": "imagenet"},
-        [PARAMS, "views.image_size: 8", "pretrain.backbone vit_b_32", "Wrong image height"],
+        [PARAMS, "pretrain: backbone vit_b_32", "views.image_size of 8", "indivisible by patch"],
+    ),
+    "small crops that a transformer's patches do not fill": Mistake(
+        "sampler",
+        {
+            "sampler.method": "dino",
+            "sampler.backbone": "timm/test_vit-p4",
+            "sampler.stem": "imagenet",
+            "methods.dino.local_views": 2,
+            "methods.dino.local_size": 6,
+        },
+        [PARAMS, "methods.dino.local_size: 6", "sampler.backbone timm/test_vit-p4", "divisible"],
+    ),
+    "unknown backbone of timm": Mistake(
+        "sampler",
+        {"sampler.backbone": "timm/resnet10"},
+        [PARAMS, "sampler: unknown backbone 'timm/resnet10'; near it are timm/resnet1"],
     ),
     "local crops the wrong way round": Mistake(
         "sampler",

@@ -153,7 +153,7 @@ class Named(Section):
 class Training(Named):
     """One training of an instance-discrimination method, whoever asks for it."""
 
-    backbone: str  # resnet10, any torchvision classification model; a ResNet's width: -w32
+    backbone: str  # resnet10, any torchvision classifier, timm/<name>; see ssl/backbones.py
     stem: Literal["cifar", "imagenet"]  # cifar: 3x3 stride-1 first convolution, no max-pool
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]  # rows per step over all devices together

@@ -61,7 +61,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _from_state_dict(weights: dict[str, Tensor], config: EncoderConfig, source: str) -> Encoder:
     """A bare state dict: keys of the backbone as torchvision names them, maybe behind a prefix."""
-    own = list(build_backbone(config.backbone, config.stem)[0].state_dict())
+    own = list(build_backbone(config.backbone, config.stem, config.image_size)[0].state_dict())
     prefix = _prefix(weights, own[0])
     inner = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     head = {k: v for k, v in inner.items() if k.startswith(HEADS) and k not in own}

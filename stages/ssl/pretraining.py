@@ -167,7 +167,7 @@ def train(
     Returns:
         The encoder as it is after the last step, and the history: a row per epoch.
     """
-    method = _method_of(training, method_values, seed)
+    method = _method_of(training, method_values, views.image_size, seed)
     start = Start.load(continues, method) if continues else None
     size = training.batch_size
     batches = PairBatches(rows, store, method.row_views(views), size, seed, section)
@@ -180,12 +180,12 @@ def train(
     return exporter.encoder(course.done + course.steps, module.optimizers().optimizer), history
 
 
-def _method_of(training: Training, values: Mapping[str, Any], seed: int) -> Method:
+def _method_of(training: Training, values: Mapping[str, Any], size: int, seed: int) -> Method:
     """As it starts; raises ParamError for a value of its block that cannot be."""
     kind = find_method(training.method)
     params = validate(Path("params.yaml"), kind.Params, values, f"methods.{training.method}")
     torch.manual_seed(seed)
-    return kind(params, lambda: build_backbone(training.backbone, training.stem))
+    return kind(params, lambda: build_backbone(training.backbone, training.stem, size))
 
 
 def _warn_of_warmup(method: str, warmup: int, section: str, epochs: int) -> None:
