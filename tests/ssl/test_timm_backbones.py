@@ -46,7 +46,7 @@ def test_a_backbone_is_timms_model_for_the_views_size(name, stem, size, dim, key
     assert model.eval()(torch.rand(2, 3, size, size)).shape == (2, dim)
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "resnet10t"])  # a 7x7 and a deep stem
+@pytest.mark.parametrize("name", ["resnet18", "resnet10t"])  # a 7x7 and a deep stem
 def test_cifar_stem_keeps_the_resolution(name):
     model, dim = build_backbone(f"timm/{name}", "cifar", 16)
     seen = []

@@ -17,7 +17,6 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stages.common.sections import Section, ViewChanges, Views
-from stages.ssl.backbones import zero_last_norms
 from stages.ssl.heads import HeadSpec, build_head
 from stages.ssl.partners import Partners
 
@@ -110,14 +109,12 @@ class Method(nn.Module, ABC):
     Params: ClassVar[type[MethodParams]]
     synchronised: ClassVar[bool] = True  # batch norms are over all devices
     has_negatives: ClassVar[bool] = False  # so that sepp.mask_partners has something to mask
-    zero_init_residual: ClassVar[bool] = False  # ResNets start with each block as its shortcut
+    zero_init_residual: ClassVar[bool] = False  # a random ResNet's blocks start as their shortcuts
 
     def __init__(self, params: MethodParams, new_backbone: NewBackbone) -> None:
         super().__init__()
         self.params = params
         self.backbone, self.feature_dim = new_backbone()
-        if self.zero_init_residual:
-            zero_last_norms(self.backbone)
         self.projection = build_head(self.projection_spec())
 
     @abstractmethod
