@@ -81,7 +81,7 @@ def backbone_weights(given: Given, config: EncoderConfig) -> dict[str, Tensor]:
     theirs = found.config
     if theirs and (theirs.mean, theirs.std) != (config.mean, config.std):
         log.warning(
-            "%s %s was trained on images of mean %s and std %s; views.mean and views.std are others",
+            "%s %s was trained on images of mean %s and std %s; those of views are others",
             *(given.leaf, given.name, theirs.mean, theirs.std),
         )
     return _parts(found.weights, config)[0]
