@@ -82,7 +82,8 @@ def write_data(folder: Path, train: int = 48, test: int = 24, classes: int = 3) 
     about = {"name": "made", "classes": None}
     artifacts.write_parquet(folder / "data/manifest.parquet", table, artifacts.MANIFEST, about)
     np.save(folder / "data/images.npy", images)
-    artifacts.write_json(folder / "data/checkpoint.json", weights.NONE)  # as committed
+    for section in ("sampler", "pretrain"):  # as committed
+        artifacts.write_json(folder / f"data/weights/{section}.json", weights.NONE)
 
 
 def write_folder_data(folder: Path) -> None:

@@ -30,7 +30,8 @@ BY_NAME = {
 }
 
 
-WATCHED = {"source": "${data.watch}", "checkpoint": "${sampler.watch}"}
+WATCHED = {"source": {"name": "${data.watch}"}, "checkpoint": {"section": "${watch}"}}
+SECTION = "${item.section}"  # of params.yaml that weights are given to
 AGAIN = "_again"  # a stage of rounds: the module without it, on the files of a round
 START, AT, ROUND, SEED = (
     "${item.round.start}",
@@ -51,6 +52,8 @@ def paths(stage: str, kind: str) -> set[str]:
         return set()
     if stage.endswith(AGAIN):
         made = of_a_round(stage, kind, declared)
+    elif stage == "checkpoint":
+        made = declared.of(SECTION)
     else:
         made = declared.of("ARM", 7) if hasattr(declared, "of") else declared()
     found = {str(getattr(made, f.name)) for f in dataclasses.fields(made)}
@@ -144,8 +147,8 @@ def test_commands(stage):
         arguments = "--arm ${item.arm} --seed ${item.seed}"
         matrix = {"arm": "${arms}", "seed": "${seeds}"}
     else:
-        arguments = ""
-        matrix = {"name": WATCHED[stage]} if stage in WATCHED else None
+        arguments = SECTION if stage == "checkpoint" else ""
+        matrix = WATCHED.get(stage)
     command = f"python -m stages.{stage.removesuffix(AGAIN)} {arguments}".strip()
     assert PIPELINE[stage]["cmd"] == command
     assert PIPELINE[stage].get("matrix") == matrix
@@ -172,7 +175,7 @@ def test_no_leaf_has_a_name_that_dvc_overlooks():
 
 def test_every_parameter_is_read_by_some_stage():
     read = {leaf for stage in PIPELINE for leaf in leaves(module(stage).Params)}
-    matrix = {"arms", "seeds", "rounds"}
+    matrix = {"arms", "seeds", "rounds", "watch"}
     assert read | matrix == leaves(AllParams)
 
 

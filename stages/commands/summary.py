@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages import checkpoint, source
-from stages.common import artifacts, env
+from stages.common import artifacts, env, weights
 from stages.common.command import command
 from stages.common.errors import ArtifactError, CheckpointError
 from stages.common.params import load_all
@@ -38,12 +38,15 @@ def _files_changed() -> str | None:
 
 
 def _weights_changed() -> str | None:
-    """Whether the weights in sampler.checkpoint are others than those that were digested last."""
-    recorded, sampler = checkpoint.Outputs.record, load_all(Path("params.yaml")).sampler
-    if not sampler.watch or not recorded.exists():
-        return None
-    try:
-        same = artifacts.read_json(recorded, "checkpoint") == checkpoint.describe(sampler)
-    except CheckpointError:  # the next `dvc repro` says that they are gone
-        same = False
-    return None if same else f"weights in {sampler.checkpoint}"
+    """Which weights that were given are others than those that were digested last."""
+    settings, changed = load_all(Path("params.yaml")), []
+    for section in settings.watch:
+        given, record = getattr(settings, section).given, checkpoint.Outputs.of(section).record
+        if not record.exists():
+            continue
+        try:
+            same = artifacts.read_json(record, "checkpoint") == weights.describe(given)
+        except CheckpointError:  # the next `dvc repro` says that they are gone
+            same = False
+        changed += [] if same else [f"weights in {given.name}"]
+    return ", ".join(changed) or None

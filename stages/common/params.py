@@ -8,7 +8,7 @@ the ones its dvc.yaml entry lists.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -59,6 +59,7 @@ class AllParams(BaseModel):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     pretrain: Pretrain
     rounds: list[Round]
+    watch: list[Literal["sampler", "pretrain"]]  # whose given weights are a file or folder
     methods: dict[str, dict[str, Any]]  # each checked by its method's own file, which needs torch
     linear_eval: LinearEval
 
@@ -68,6 +69,18 @@ class AllParams(BaseModel):
         if len(set(values)) < len(values):
             raise ValueError(f"{values} names one twice: remove the repeat")
         return values
+
+    @model_validator(mode="after")
+    def _watched(self) -> AllParams:
+        given = {"sampler": self.sampler.given, "pretrain": self.pretrain.given}
+        expected = [section for section, one in given.items() if one and not one.is_named]
+        if self.watch != expected:
+            told = " and ".join(f"{one.leaf} is {one.name}" for one in given.values() if one)
+            raise ValueError(
+                f"watch is [{', '.join(self.watch)}], but {told or 'no weights are given'}: set it "
+                f"to [{', '.join(expected)}]"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_schedule(self) -> AllParams:
@@ -92,6 +105,11 @@ class AllParams(BaseModel):
             raise ValueError(
                 "pretrain.start is sampler, which sampler.checkpoint cannot be continued as: set "
                 "the one to scratch or the other to null"
+            )
+        if arms.given:
+            raise ValueError(
+                f"pretrain.weights is {arms.given.name}, but pretrain.start is sampler, from whose "
+                "weights arms then go on: set it to null, or pretrain.start to scratch"
             )
         for leaf in ("method", "backbone", "stem", "batch_size"):
             own, theirs = getattr(arms, leaf), getattr(sampler, leaf)
