@@ -20,8 +20,8 @@ from stages.common.images import ImageStore
 from stages.common.params import StageParams
 from stages.common.sections import LinearEval
 from stages.common.state import TrainingState, run_fingerprint
-from stages.evaluation.knn import knn_top1
-from stages.evaluation.linear import top_k, train_probe
+from stages.evaluation._knn import knn_top1
+from stages.evaluation._linear import top_k, train_probe
 from stages.ssl.encoder import Encoder, weights_digest
 from stages.ssl.inference import encode
 

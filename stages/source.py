@@ -4,13 +4,10 @@ for a data set outside the repository: names, sizes and times only, no file is o
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common import artifacts, env
+from stages.common import artifacts, env, listing
 from stages.common.command import command, params_option
 from stages.common.errors import DataError
 from stages.common.params import StageParams
@@ -34,39 +31,13 @@ def run(params: Params, outputs: Outputs) -> None:
 def describe(name: str) -> dict[str, object]:
     """What `data/source.json` says of the files of data set `name`; raises DataError."""
     root = env.data_root()
-    if name not in BUNDLED and not root.is_dir():
+    if name in BUNDLED:
+        return {"name": name, **listing.NOTHING}
+    if not root.is_dir():
         raise DataError(
             f"{root}: no such folder; set SEPP_DATA_ROOT to the folder that holds the {name} files"
         )
-    entries = sorted(listing(root)) if name not in BUNDLED else []
-    digest = hashlib.sha256(repr(entries).encode()).hexdigest() if entries else ""
-    total = sum(size for _, size, _ in entries)
-    return {"name": name, "files": len(entries), "bytes": total, "digest": digest}
-
-
-def listing(
-    folder: Path, prefix: str = "", above: frozenset[str] = frozenset()
-) -> Iterator[tuple[str, int, int]]:
-    """(relative name, bytes, time of change in ns) of every file below but hidden ones.
-
-    Links are followed, as the data sets do, but not back into a folder of `above` that holds them.
-    """
-    here = os.path.realpath(folder)
-    if here in above:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from listing(Path(entry.path), f"{name}/", above | {here})
-                continue
-            try:
-                status = entry.stat()
-            except FileNotFoundError:  # a link to nowhere, which prepare will name
-                status = entry.stat(follow_symlinks=False)
-            yield name, status.st_size, status.st_mtime_ns
+    return {"name": name, **listing.describe(root)}
 
 
 @command
