@@ -147,10 +147,6 @@ def read(params: Params) -> tuple[list[Picture], list[Picture], list[str]]:
         DataError: a file is missing or wrong, or a class is tested that is not trained.
     """
     root = env.in_repository(params.root)
-    if not root.is_dir():
-        raise DataError(
-            f"detection.root {params.root}: no such folder ({root}); set it in params.yaml"
-        )
     train, test = (
         [picture for name in names for picture in READERS[params.layout](root, name)]
         for names in (params.train, params.test)
