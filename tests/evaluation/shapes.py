@@ -18,20 +18,23 @@ class Shape(NamedTuple):
     box: tuple[int, int, int, int]  # left, top, right, bottom; the last ones are outside
 
 
-def draw(rng: np.random.Generator, edges: tuple[int, int]) -> tuple[Image.Image, list[Shape]]:
+Made = tuple[Image.Image, list[Shape]]
+
+
+def draw(rng: np.random.Generator, edges: tuple[int, int], first: int) -> Made:
     """An image of noise with one to three shapes that do not overlap, each of a colour that says
-    nothing about its class."""
+    nothing about its class, which is `first` of the first."""
     width, height = (int(x) for x in rng.integers(edges[0], edges[1] + 1, 2))
     noise = rng.integers(0, 110, (height, width, 3), dtype=np.uint8)
     image = Image.fromarray(noise)
     pen, shapes = ImageDraw.Draw(image), []
-    for _ in range(int(rng.integers(1, 4))):
+    for number in range(int(rng.integers(1, 4))):
         edge = int(rng.integers(16, 33))
         left, top = (int(rng.integers(0, side - edge + 1)) for side in (width, height))
         box = (left, top, left + edge, top + edge)
         if any(overlap(box, other.box) for other in shapes):
             continue
-        name = CLASSES[rng.integers(len(CLASSES))]
+        name = CLASSES[rng.integers(len(CLASSES)) if number else first]
         colour = tuple(int(x) for x in rng.integers(150, 256, 3))
         ends = (left, top, box[2] - 1, box[3] - 1)
         if name == "circle":
@@ -50,12 +53,13 @@ def overlap(a: Sequence[int], b: Sequence[int]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def images(count: int, seed: int, edges: tuple[int, int] = (64, 96)) -> list[tuple]:
+def images(count: int, seed: int, edges: tuple[int, int] = (64, 96)) -> list[Made]:
+    """With shortest and longest edge in pixels; every class is in any three."""
     rng = np.random.default_rng(seed)
-    return [draw(rng, edges) for _ in range(count)]
+    return [draw(rng, edges, i % len(CLASSES)) for i in range(count)]
 
 
-def write_voc(root: Path, split: str, made: Sequence[tuple[Image.Image, list[Shape]]]) -> None:
+def write_voc(root: Path, split: str, made: Sequence[Made]) -> None:
     """`ImageSets/Main/<split>.txt` and what belongs to it, below `root`."""
     for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,7 @@ def voc_xml(file: str, size: tuple[int, int], shapes: Sequence[Shape], difficult
     return f"<annotation><filename>{file}</filename>{extent}{things}</annotation>\n"
 
 
-def write_coco(root: Path, split: str, made: Sequence[tuple[Image.Image, list[Shape]]]) -> None:
+def write_coco(root: Path, split: str, made: Sequence[Made]) -> None:
     """`annotations/instances_<split>.json` and the folder `<split>`."""
     for folder in ("annotations", split):
         (root / folder).mkdir(parents=True, exist_ok=True)
