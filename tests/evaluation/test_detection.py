@@ -270,3 +270,22 @@ def test_an_image_that_does_not_fit_its_boxes_is_named(small):
     first.file.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"train_0000\.png: image does not decode"):
         load(first)
+
+
+@pytest.mark.slow
+def test_shapes_are_learnt(project, encoder, monkeypatch):
+    """Found by a detector of 60 steps, on an untrained encoder, and not by one of a single step."""
+    monkeypatch.setenv("SEPP_WORKERS", "0")
+    for split, count, seed in (("train", 120, 0), ("test", 30, 1)):
+        shapes.write_voc(project, split, shapes.images(count, seed))
+    settings = params(
+        *(project,),
+        **{"batch_size": 4, "lr": 0.05, "warmup": 10, "milestones": [50], "modes": ["finetune"]},
+        **{"image_min": [64], "image_max": 128, "channels": 32, "rois": 64},
+    )
+    results = [
+        evaluate(encoder, settings.model_copy(update={"iterations": steps}))["finetune_AP50"]
+        for steps in (1, 60)
+    ]
+    assert results[0] < 3
+    assert results[1] > 15
