@@ -21,7 +21,7 @@ from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.param_file import validate
 from stages.common.params import StageParams, evaluation_block
-from stages.common.sections import Section, plugin
+from stages.common.sections import Section, plugin, plugins
 from stages.common.state import TrainingState, run_fingerprint
 from stages.evaluation._outside import describe
 from stages.ssl.encoder import Encoder, weights_digest
@@ -118,7 +118,8 @@ def main(params_file: Path, evaluation: str, arm: str, seed: int) -> None:
         block = evaluation_block(params_file, evaluation)
         own = {"block": block, "outside": describe(evaluation, block), "seed": seed}
         _check_listing(inputs.listing, evaluation, own["outside"])
-        modules = ["stages.evaluate", f"stages.evaluation.{evaluation}"]
+        readers = [f"stages.datasets.{name}" for name in plugins("datasets")]
+        modules = ["stages.evaluate", f"stages.evaluation.{evaluation}", *readers]
         return run_fingerprint(modules, own, vars(inputs).values())
 
     with TrainingState(f"evaluate-{evaluation}", current) as state:

@@ -22,6 +22,7 @@ from stages.common.sections import LinearEval
 from stages.common.state import TrainingState, run_fingerprint
 from stages.evaluation._knn import knn_top1
 from stages.evaluation._linear import top_k, train_probe
+from stages.evaluation._split import labelled, tested, why_not
 from stages.ssl.encoder import Encoder, weights_digest
 from stages.ssl.inference import encode
 
@@ -73,24 +74,6 @@ def run(
     state.clear()
 
 
-def labelled(store: ImageStore) -> np.ndarray:
-    """Ids (N,) on which a classifier is trained: the labelled split where there is one."""
-    ids = store.select("labelled")
-    return ids if len(ids) else store.select("train")
-
-
-def why_not(store: ImageStore) -> str | None:
-    """Why the encoder cannot be evaluated on these images, or None if it can."""
-    test, train = store.select("test"), labelled(store)
-    if not len(test):
-        return "the data set has no test split"
-    for name, ids in (("training", train), ("test", test)):
-        count = int((store.labels[ids] < 0).sum())
-        if count:
-            return f"{count} of {len(ids)} {name} images have no label"
-    return None
-
-
 def evaluate(
     encoder: Encoder, store: ImageStore, settings: LinearEval, seed: int, state: TrainingState
 ) -> dict[str, object]:
@@ -100,7 +83,7 @@ def evaluate(
         AssertionError: the encoder's weights or buffers moved, so that it was not frozen.
     """
     before = weights_digest(encoder.backbone)
-    train_ids, test_ids = labelled(store), store.select("test")
+    train_ids, test_ids = labelled(store), tested(store)
     labels = torch.from_numpy(store.labels.astype(np.int64))
     train_labels, test_labels = (
         labels[torch.from_numpy(train_ids)],
