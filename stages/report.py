@@ -56,6 +56,7 @@ class Inputs:
     answers: Path = LABELS
     sampler: Path = Path("reports/metrics/sampler.json")
     evaluations: Path = Path("reports/metrics/linear_eval")  # <arm>-<seed>.json
+    further: Path = Path("reports/metrics/evaluations")  # <evaluation>/<arm>-<seed>.json
     histories: Path = Path("reports/plots/pretrain")  # <arm>-<seed>.csv
     sampler_history: Path = Path("reports/plots/sampler.csv")
     scores: Path = Path("reports/scores.csv")  # its header alone until `sepp scores` ran
@@ -75,6 +76,7 @@ class Params(StageParams):
     sampler: Named
     pretrain: Named
     rounds: list[Round]
+    evaluations: list[str]
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -30,6 +32,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 def plugins(folder: str) -> list[str]:
     """Names of what can be chosen in `stages/<folder>`: one file each, nothing to register."""
     return sorted(f.stem for f in (STAGES / folder).glob("*.py") if not f.stem.startswith("_"))
+
+
+def plugin(folder: str, name: str) -> ModuleType:
+    """The module `name`, one of `plugins(folder)`."""
+    return importlib.import_module(f"stages.{folder.replace('/', '.')}.{name}")
 
 
 def choice(kind: str, names: list[str], name: str) -> str:

@@ -1,4 +1,4 @@
-"""What of both trainings only torch can check, before anything long starts."""
+"""What of trainings and evaluations only torch can check, before anything long starts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import torch
 from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import validate
 from stages.common.params import AllParams, load_all
-from stages.common.sections import Training
+from stages.common.sections import Training, plugin
 from stages.ssl.backbones import build_backbone
 from stages.ssl.methods import MethodParams, find_method
 from stages.ssl.multi_crop import MultiCropParams
 
 
 def check_trainings(file: Path) -> None:
-    """Raises ParamError for a method, a backbone, its stem or input, a queue, or masking."""
+    """Raises ParamError for a method, a backbone, its stem or input, a queue, masking, or the block
+    of an evaluation."""
     everything: AllParams = load_all(file)
+    for name in everything.evaluations:
+        validate(file, plugin("evaluation", name).Params, getattr(everything, name), name)
     blocks = {
         name: validate(file, find_method(name).Params, values, f"methods.{name}")
         for name, values in everything.methods.items()

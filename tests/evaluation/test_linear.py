@@ -16,7 +16,7 @@ from stages.common import artifacts
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.common.state import TrainingState
-from stages.evaluation.linear import top_k
+from stages.evaluation._linear import top_k
 from stages.ssl.encoder import Encoder, EncoderConfig, weights_digest
 from tests.conftest import TINY, write_params
 

@@ -100,6 +100,7 @@ def write_run(arm: str, seed: int, **result: object) -> None:
 
 def run(arms=ARMS, seeds=SEEDS, **more) -> tuple[dict, str]:
     names = {"sampler": Named(method="nnclr"), "pretrain": Named(method="fnc"), "rounds": []}
+    names["evaluations"] = []
     params = report.Params.model_construct(arms=arms, seeds=seeds, **names)
     outputs = report.Outputs()
     report.run(params, report.Inputs(), outputs, **more)
