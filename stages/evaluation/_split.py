@@ -25,9 +25,10 @@ def _known(store: ImageStore, ids: np.ndarray) -> np.ndarray:
 
 def why_not(store: ImageStore) -> str | None:
     """Why an encoder cannot be evaluated on these images, or None if it can."""
-    if not len(store.select("test")):
-        return "the data set has no test split"
     train = labelled(store)
+    if not len(store.select("test")):
+        remedy = "; data.split: 0.1 makes one of the images that have a label" if len(train) else ""
+        return f"the data set has no test split{remedy}"
     for name, ids in (("training", train), ("test", tested(store))):
         if not len(ids):
             return f"no {name} image has a label"
