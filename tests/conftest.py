@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from stages.common import artifacts, weights
 
 if TYPE_CHECKING:
+    from stages.ssl.encoder import Encoder
     from tests.datasets.bench import Bench
 
 # Networks this small run fastest on one thread; set before torch loads, for subprocesses too.
@@ -110,6 +111,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SEPP_STATE_DIR", str(tmp_path / ".state"))
     monkeypatch.setenv("SEPP_ACCELERATOR", "cpu")
     return tmp_path
+
+
+@pytest.fixture
+def encoder(project: Path) -> Encoder:
+    """An untrained encoder, as a training of the arm vanilla would leave it behind."""
+    import torch
+
+    from stages.ssl.encoder import Encoder, EncoderConfig
+
+    torch.manual_seed(0)
+    training = {"epochs": 3, "rows": 48, "steps": 9}
+    config = EncoderConfig("resnet10", "cifar", 8, (0.3,) * 3, (0.3,) * 3, training=training)
+    encoder = Encoder(config)
+    encoder.save(project / "models/vanilla-0")
+    return encoder.eval()
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from stages.common.sections import BUNDLED
 from stages.reporting.freshness import stale
 from stages.reporting.table import print_summary
 
+KEYS = {"data", "pairs", "arms", "gain", "rounds", "sampler", "test_error", "evaluations"}
+
 
 @command
 def main() -> None:
@@ -22,7 +24,7 @@ def main() -> None:
     """
     file = Path("reports/summary.json")
     numbers = artifacts.read_json(file, "report")
-    if not {"data", "pairs", "arms", "gain", "rounds", "sampler", "test_error"} <= numbers.keys():
+    if not numbers.keys() >= KEYS:
         raise ArtifactError(file, "was written by another version", "report")
     changed = ", ".join(filter(None, [_files_changed(), _weights_changed(), stale()]))
     print_summary(numbers, Path("reports/index.html"), changed or None)

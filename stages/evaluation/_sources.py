@@ -46,10 +46,8 @@ class Source(Section):
     @model_validator(mode="after")
     def _somewhere(self) -> Source:
         if (self.root is None) != (self.reader in BUNDLED):
-            remedy = "leave it out" if self.root else "give the folder that its files are in"
-            raise ValueError(
-                f"root of {self.name}, a set of {self.reader}, is {self.root}: {remedy}"
-            )
+            remedy = "leave it out" if self.root else "give the folder of its files"
+            raise ValueError(f"root of {self.name} ({self.reader}) is {self.root}: {remedy}")
         return self
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -99,22 +99,20 @@ def evaluate(
         return {
             "skipped": f"no feature maps for this backbone: {backbone} has none of falling size"
         }
-    train, test, classes = read(params)
+    images = read(params)
     result: dict[str, object] = {}
     for mode in params.modes:
         part = state.part(mode)
-        make = partial(_of_mode, mode, encoder, levels, train, test, classes, params, seed, part)
-        result |= {f"{mode}_{name}": value for name, value in part.once(make).items()}
-    return {**result, "test_images": len(test)}
+        values = part.once(partial(_of_mode, mode, encoder, levels, images, params, seed, part))
+        result |= {f"{mode}_{name}": value for name, value in values.items()}
+    return {**result, "test_images": len(images.test)}
 
 
 def _of_mode(
     mode: Mode,
     encoder: Encoder,
     levels: list[Level],
-    train: Sequence[Picture],
-    test: Sequence[Picture],
-    classes: Sequence[str],
+    images: Images,
     params: Params,
     seed: int,
     part: Part,
@@ -125,20 +123,26 @@ def _of_mode(
         AssertionError: weights or buffers of a backbone that is to be frozen have moved.
     """
     torch.manual_seed(seed)
-    detector = build_detector(encoder, levels, len(classes), params, mode == "frozen")
+    detector = build_detector(encoder, levels, len(images.classes), params, mode == "frozen")
     backbone = detector.backbone.backbone
     before = weights_digest(backbone)
-    batches = PictureBatches(train, classes, params.batch_size, seed)
+    batches = PictureBatches(images.train, images.classes, params.batch_size, seed)
     label = f"detection, {MODES[mode]}"
     fit(Detection(detector, params, batches), part, label)
     if mode == "frozen" and weights_digest(backbone) != before:
         raise AssertionError("the frozen backbone changed while the detector was trained")
-    found = detect(detector, test, params.batch_size, f"{label}: test")
-    return average_precision(found, test, classes)
+    found = detect(detector, images.test, params.batch_size, f"{label}: test")
+    return average_precision(found, images.test, images.classes)
 
 
-def read(params: Params) -> tuple[list[Picture], list[Picture], list[str]]:
-    """Pictures to train on and to test on, and the classes of the former.
+class Images(NamedTuple):
+    train: list[Picture]  # each with a box
+    test: list[Picture]
+    classes: list[str]  # in order
+
+
+def read(params: Params) -> Images:
+    """What is trained and tested on.
 
     As in detectron2, what is difficult in VOC is trained on; COCO's crowds are not, nor are images
     without a box.
@@ -156,7 +160,7 @@ def read(params: Params) -> tuple[list[Picture], list[Picture], list[str]]:
     train = [picture for picture in train if len(picture.boxes)]
     classes = sorted({name for picture in train for name in picture.names})
     for picture in test:
-        for name in set(picture.names) - set(classes):
+        for name in sorted(set(picture.names) - set(classes)):
             raise DataError(
                 f"{picture.annotation}: class {name!r} is in no training image, so that it cannot "
                 "be found: mend its name, or set detection.train in params.yaml to what has it"
@@ -166,7 +170,7 @@ def read(params: Params) -> tuple[list[Picture], list[Picture], list[str]]:
             f"{root}: no image of detection.test {params.test} has a box that counts: set it in "
             "params.yaml to images that have"
         )
-    return train, test, classes
+    return Images(train, test, classes)
 
 
 class Detection(Fit):

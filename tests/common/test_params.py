@@ -105,6 +105,23 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         WHOLE_FILE,
     ),
     "methods missing": ({"methods": ...}, "methods: is missing", WHOLE_FILE),
+    "unknown evaluation": (
+        {"evaluations": ["semi"]},
+        "evaluations: unknown evaluation 'semi'",
+        "there are semi_supervised, transfer",
+    ),
+    "evaluation without its block": (
+        {"evaluations": ["transfer"], "transfer": ...},
+        "file: the block transfer is missing, which evaluations names",
+        "`transfer: {}` takes the defaults",
+    ),
+    "evaluation named twice": (
+        {"evaluations": ["transfer", "transfer"]},
+        "evaluations: ['transfer', 'transfer'] names one twice",
+        "remove the repeat",
+    ),
+    "number for an evaluation's block": ({"transfer": 3}, "transfer: 3: should be", WHOLE_FILE),
+    "block of what is no evaluation": ({"transfers": {}}, "transfers: is not a", "spelling"),
     "unknown data set": (
         {"data.name": "digitz"},
         "data.name: unknown data set 'digitz'",
