@@ -119,7 +119,14 @@ def extra_rows(
 def _same_label_pairs(
     manifest: Path, train: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    classes = np.unique(labels[labels >= 0])
+    classes, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    known, pairs = int(sizes.sum()), int((sizes * (sizes - 1) // 2).sum())
+    if 0 < known < len(train):
+        told = f"{known:,}", f"{len(train):,}"
+        logger.info("oracle: pairs the %s of %s images that have a label", *told)
+    if 0 < pairs < count:
+        told = f"{count:,}", f"{pairs:,}"
+        logger.warning("oracle: its %s rows repeat the only %s pairs of equal label", *told)
     try:
         return draw_pairs([train[labels == label] for label in classes], count, rng)
     except ValueError:

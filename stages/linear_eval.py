@@ -55,7 +55,10 @@ class Params(StageParams):
 def run(
     settings: Params, inputs: Inputs, outputs: Outputs, arm: str, seed: int, state: TrainingState
 ) -> None:
-    """Evaluate `inputs.encoder`; where labels or test images are missing, say so instead."""
+    """Evaluate `inputs.encoder`; where there are too few labels or no test images, say so instead.
+
+    Of a data set with labels for a part of its images, that part is what counts.
+    """
     store = ImageStore(inputs.manifest, inputs.images)
     encoder = Encoder.load(inputs.encoder)
     training = encoder.config.training
@@ -74,20 +77,31 @@ def run(
 
 
 def labelled(store: ImageStore) -> np.ndarray:
-    """Ids (N,) on which a classifier is trained: the labelled split where there is one."""
+    """Ids (N,) on which a classifier is trained: those with a label, of the labelled split where
+    there is one, else of train."""
     ids = store.select("labelled")
-    return ids if len(ids) else store.select("train")
+    return _known(store, ids if len(ids) else store.select("train"))
+
+
+def tested(store: ImageStore) -> np.ndarray:
+    """Ids (N,) of the test images that have a label."""
+    return _known(store, store.select("test"))
+
+
+def _known(store: ImageStore, ids: np.ndarray) -> np.ndarray:
+    return ids[store.labels[ids] >= 0]
 
 
 def why_not(store: ImageStore) -> str | None:
     """Why the encoder cannot be evaluated on these images, or None if it can."""
-    test, train = store.select("test"), labelled(store)
-    if not len(test):
+    if not len(store.select("test")):
         return "the data set has no test split"
-    for name, ids in (("training", train), ("test", test)):
-        count = int((store.labels[ids] < 0).sum())
-        if count:
-            return f"{count} of {len(ids)} {name} images have no label"
+    train = labelled(store)
+    for name, ids in (("training", train), ("test", tested(store))):
+        if not len(ids):
+            return f"no {name} image has a label"
+    if len(np.unique(store.labels[train])) == 1:
+        return f"all {len(train):,} training images that have a label are of one class"
     return None
 
 
@@ -100,7 +114,8 @@ def evaluate(
         AssertionError: the encoder's weights or buffers moved, so that it was not frozen.
     """
     before = weights_digest(encoder.backbone)
-    train_ids, test_ids = labelled(store), store.select("test")
+    train_ids, test_ids = labelled(store), tested(store)
+    counts = _counts(store, train_ids, test_ids)
     labels = torch.from_numpy(store.labels.astype(np.int64))
     train_labels, test_labels = (
         labels[torch.from_numpy(train_ids)],
@@ -127,7 +142,21 @@ def evaluate(
     result["linear_top1"] = top_k(classifier, test, test_labels, 1)
     if classes > 5:
         result["linear_top5"] = top_k(classifier, test, test_labels, 5)
-    return {**result, "knn_top1": knn, "test_images": len(test_ids)}
+    return {**result, "knn_top1": knn, **counts}
+
+
+def _counts(store: ImageStore, train: np.ndarray, test: np.ndarray) -> dict[str, int]:
+    """How many images the classifier is trained and tested on, and how many beside them have no
+    label, which is told."""
+    counts = {"train_images": len(train), "test_images": len(test)}
+    for name, ids in (("train", train), ("test", test)):
+        split = store.splits[ids[0]]
+        unlabelled = len(store.select(split)) - len(ids)
+        counts[f"{name}_unlabelled"] = unlabelled
+        if unlabelled:
+            told = f"{len(ids):,}", split, f"{unlabelled:,}"
+            log.info("linear_eval: by the %s %s images that have a label; %s have none", *told)
+    return counts
 
 
 def features_of(

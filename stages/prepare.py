@@ -21,7 +21,9 @@ from stages.common.command import command, params_option
 from stages.common.errors import ArtifactError, DataError, ParamError
 from stages.common.params import StageParams
 from stages.common.sections import BUNDLED, Data, Seed
-from stages.datasets import Split
+from stages.common.unread import UNREAD, tell_unread
+from stages.datasets import Dataset, Split
+from stages.datasets._holdout import with_test
 from stages.datasets._survey import Survey, decoded, survey
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,11 @@ class Params(StageParams):
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """Raises DataError or BrokenImage for unfit data, ParamError for a limit above its images."""
+    """Raises DataError or BrokenImages for unfit data, ParamError for a limit above its images, or
+    a split of what has test images of its own or no labels."""
     data = params.data
+    unread = outputs.manifest.with_name(UNREAD.name)
+    artifacts.remove(unread)
     # For a bundled set the listing may be an older one of another set, which says nothing.
     if data.name not in BUNDLED:
         listed = artifacts.read_json(inputs.source, "source").get("name")
@@ -56,10 +61,10 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         raise DataError(
             f"{dataset.unlabelled}; rename it, or set data.unlabelled: true to do without"
         )
-    surveys = [
-        survey(split, _rows(split, data, params.seed), env.data_root(), data.skip_broken)
-        for split in dataset.splits
-    ]
+    surveys = [survey(*part, env.data_root()) for part in _parts(dataset, data, params.seed)]
+    broken = [one for found in surveys for one in found.broken]
+    tell_unread(unread, broken, dataset.others, data.skip_broken)
+    _tell_black([name for found in surveys for name in found.black])
     for found in surveys:
         if not len(found.rows):
             raise DataError(f"{env.data_root()}: the {found.split.name} split has no images")
@@ -69,26 +74,46 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
             "params.yaml", "data.pack_gib", f"{data.pack_gib} GiB do not hold {data.name}: raise it"
         )
     _write_images(outputs.images, surveys, pack)
-    left_out = sum(found.left_out for found in surveys)
-    about = {"name": data.name, "classes": dataset.classes, "left_out": left_out}
-    artifacts.write_parquet(outputs.manifest, _manifest(surveys, pack), artifacts.MANIFEST, about)
-    counts = ", ".join(f"{len(found.rows):,} {found.split.name}" for found in surveys)
-    how = "packed" if pack else "streamed"
-    log.info(
-        "%s: %s images, %s%s", data.name, counts, how, f", {left_out} left out" * bool(left_out)
-    )
+    about = {"name": data.name, "classes": dataset.classes, "left_out": len(broken)}
+    table = _manifest(surveys, pack)
+    artifacts.write_parquet(outputs.manifest, table, artifacts.MANIFEST, about)
+    log.info("%s: %s", data.name, _summary(surveys, table, pack))
 
 
-def _rows(split: Split, data: Data, seed: int) -> np.ndarray:
-    """Rows of the split to use, ascending: of train, `data.limit` at random."""
-    total = len(split.labels)
-    if split.name != "train" or data.limit is None:
-        return np.arange(total)
-    if data.limit > total:
+def _parts(dataset: Dataset, data: Data, seed: int) -> list[tuple[Split, np.ndarray]]:
+    """The splits, with the rows of each that are used, ascending: those of train are first divided
+    (data.split), then drawn at random (data.limit), so that another limit is tested on the same."""
+    parts = [(split, np.arange(len(split.labels))) for split in dataset.splits]
+    if data.split is not None:
+        parts = with_test(dataset, data.name, data.split, seed)
+    (train, rows), *others = parts
+    if data.limit is None:
+        return parts
+    if data.limit > len(rows):
         raise ParamError(
-            "params.yaml", "data.limit", f"{data.limit} is above the {total} training images"
+            "params.yaml", "data.limit", f"{data.limit} is above the {len(rows)} training images"
         )
-    return np.sort(np.random.default_rng(seed).choice(total, data.limit, replace=False))
+    kept = np.random.default_rng(seed).choice(len(rows), data.limit, replace=False)
+    return [(train, rows[np.sort(kept)]), *others]
+
+
+def _tell_black(names: list[str]) -> None:
+    if names:
+        log.warning(
+            "images that are all but black: %s, such as %s; if they hold 12 bits in 16, scale them",
+            *(f"{len(names):,}", names[0]),
+        )
+
+
+def _summary(surveys: list[Survey], table: pa.Table, pack: bool) -> str:
+    """How many images there are, and of how many what they show is known."""
+    counts = ", ".join(f"{len(found.rows):,} {found.split.name}" for found in surveys)
+    left_out = sum(len(found.broken) for found in surveys)
+    labels = table["label"].to_numpy()
+    unlabelled, classes = int((labels < 0).sum()), len(np.unique(labels[labels >= 0]))
+    told = [f"{counts} images, {'packed' if pack else 'streamed'}"]
+    told += [f"{left_out:,} left out"] * bool(left_out) + [f"{classes:,} classes"] * bool(classes)
+    return ", ".join(told + [f"{unlabelled:,} without a label"] * bool(unlabelled))
 
 
 def _fits(surveys: list[Survey], data: Data) -> bool:

@@ -5,7 +5,6 @@ for a data set outside the repository: names, sizes and times only, no file is o
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,10 @@ from pathlib import Path
 from stages.common import artifacts, env
 from stages.common.command import command, params_option
 from stages.common.errors import DataError
+from stages.common.folders import walk
 from stages.common.params import StageParams
 from stages.common.sections import BUNDLED, Data
+from stages.common.unread import UNREAD
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ class Params(StageParams):
 
 def run(params: Params, outputs: Outputs) -> None:
     """Raises DataError when the data root is no folder."""
+    before = outputs.listing.read_text() if outputs.listing.exists() else ""
     artifacts.write_json(outputs.listing, describe(params.data.name))
+    if outputs.listing.read_text() != before:  # DVC may restore what prepare made of these files
+        artifacts.remove(outputs.listing.with_name(UNREAD.name))
 
 
 def describe(name: str) -> dict[str, object]:
@@ -44,29 +48,14 @@ def describe(name: str) -> dict[str, object]:
     return {"name": name, "files": len(entries), "bytes": total, "digest": digest}
 
 
-def listing(
-    folder: Path, prefix: str = "", above: frozenset[str] = frozenset()
-) -> Iterator[tuple[str, int, int]]:
-    """(relative name, bytes, time of change in ns) of every file below but hidden ones.
-
-    Links are followed, as the data sets do, but not back into a folder of `above` that holds them.
-    """
-    here = os.path.realpath(folder)
-    if here in above:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from listing(Path(entry.path), f"{name}/", above | {here})
-                continue
-            try:
-                status = entry.stat()
-            except FileNotFoundError:  # a link to nowhere, which prepare will name
-                status = entry.stat(follow_symlinks=False)
-            yield name, status.st_size, status.st_mtime_ns
+def listing(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """(relative name, bytes, time of change in ns) of every file below but hidden ones."""
+    for name, entry in walk(folder):
+        try:
+            status = entry.stat()
+        except FileNotFoundError:  # a link to nowhere, which prepare will name
+            status = entry.stat(follow_symlinks=False)
+        yield name, status.st_size, status.st_mtime_ns
 
 
 @command

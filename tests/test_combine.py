@@ -137,13 +137,29 @@ def test_lambda_zero_is_vanilla(folder, arm):
     assert path_of(folder, arm, weight=0.0).read_bytes() == vanilla
 
 
-def test_oracle_repeats_only_what_it_must(folder):
+def test_oracle_repeats_only_what_it_must(folder, caplog):
     labels = np.arange(IMAGES)
     labels[[1, 2, 4]] = 99  # three pairs for five rows
     write_manifest(folder, labels)
     rows = [row[:2] for row in extra(folder, "oracle")]
     assert set(rows) == {(1, 2), (1, 4), (2, 4)}
     assert max(rows.count(row) for row in rows) == 2
+    assert "its 5 rows repeat the only 3 pairs" in caplog.text
+
+
+def test_oracle_pairs_the_images_that_have_a_label(folder, caplog):
+    labels = np.arange(IMAGES) % 4
+    labels[18:] = -1
+    write_manifest(folder, labels)
+    caplog.set_level("INFO")
+    rows = np.array([row[:2] for row in extra(folder, "oracle")])
+    assert rows.max() < 18
+    assert len(set(map(tuple, rows))) == len(PAIRS)
+    assert "oracle: pairs the 12 of 20 images that have a label" in caplog.text
+    labels[5:] = -1
+    write_manifest(folder, labels)
+    with pytest.raises(DataError, match="no two training images have the same label"):
+        extra(folder, "oracle")
 
 
 def test_oracle_needs_labels(folder):

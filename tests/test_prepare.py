@@ -110,6 +110,16 @@ def test_parquet_never_loads_torch(bench: Bench):
     assert run.tobytes() == b"".join(samples.encoded(image) for image in images)
 
 
+def test_folders_never_load_torch(bench: Bench):
+    samples.folders(bench.root, {"train/cat": 3, "train/dog": 2, "train": 1}, UNEQUAL)
+    leaves = {"data.name": "imagefolder", "data.watch": ["imagefolder"], "data.split": 0.4}
+    write_params(bench.work / "params.yaml", leaves)
+    done = python("-c", WITHOUT_TORCH, "stages.source", "stages.prepare", cwd=bench.work)
+    assert done.returncode == 0, done.stderr
+    said = "imagefolder: 4 train, 2 test images, streamed, 2 classes, 1 without a label"
+    assert said in done.stderr
+
+
 def test_a_mistake_is_one_line_and_exit_code_1(bench: Bench):
     write_params(bench.work / "params.yaml", {"data.name": "parquet", "data.watch": ["parquet"]})
     bench.root.rmdir()

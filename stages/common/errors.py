@@ -6,6 +6,7 @@ defect of ours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -25,14 +26,28 @@ class DataError(SeppError):
 
 
 class BrokenImage(DataError):
-    """One image does not decode."""
+    """One image does not decode: `where` it is, and the `reason`."""
 
     def __init__(self, where: str, reason: object) -> None:
-        reason = " ".join(str(reason).split())
+        self.where, self.reason = where, " ".join(str(reason).split())
+        super().__init__(f"{where}: image does not decode ({self.reason}); mend or remove it")
+
+
+class BrokenImages(DataError):
+    """All images that do not decode; `listed` is the file that has them all."""
+
+    def __init__(self, broken: Sequence[BrokenImage], listed: Path) -> None:
+        noun = "image does not decode" if len(broken) == 1 else "images do not decode"
         super().__init__(
-            f"{where}: image does not decode ({reason}); "
-            "mend or remove it, or set data.skip_broken: true to leave such images out"
+            f"{len(broken):,} {noun}: {some(broken)}; listed in {listed}; mend or remove "
+            "what is broken, or set data.skip_broken: true to leave it out"
         )
+
+
+def some(broken: Sequence[BrokenImage], limit: int = 20) -> str:
+    """The first few and their reasons, and how many more there are."""
+    told = ", ".join(f"{one.where} ({one.reason})" for one in broken[:limit])
+    return told + (f" and {len(broken) - limit:,} more" if len(broken) > limit else "")
 
 
 class ArtifactError(SeppError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from stages.common import artifacts, env
-from stages.common.errors import ArtifactError, DataError
+from stages.common.errors import ArtifactError, BrokenImage, DataError
+from stages.common.pixels import decode
 
 
 class ImageStore:
@@ -65,16 +65,15 @@ class ImageStore:
             return Image.fromarray(self.packed[id])
         if self._paths is None:
             start = self._offsets[id]
-            source, name = io.BytesIO(self._file[start : start + self._lengths[id]]), f"image {id}"
+            source = self._file[start : start + self._lengths[id]].tobytes()
         else:
-            source = name = (self.root or env.data_root()) / self._paths[id]
+            source = (self.root or env.data_root()) / self._paths[id]
+        name = str(source) if self._paths else f"image {id}"
         try:
-            with Image.open(source) as image:
-                return image.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            reason = " ".join(str(error).split())
+            return decode(source, name)
+        except BrokenImage as error:
             raise DataError(
-                f"{name}: no longer reads ({reason}); put it back, or run `dvc repro prepare`"
+                f"{name}: no longer reads ({error.reason}); put it back, or run `dvc repro prepare`"
             ) from None
 
     def key(self, id: int) -> str:

@@ -47,6 +47,9 @@ class Data(Section):
     watch: list[str]  # [name] for a data set outside the repository: listed anew at every repro
     # Train on so many images, drawn at random; on fewer where skip_broken leaves out some of them.
     limit: Annotated[int, Field(ge=2)] | None
+    # That share of the training images with a label tests, where there is no test split. It is
+    # drawn before `limit` is, and class by class.
+    split: Annotated[float, Field(gt=0, lt=1)] | None
     unlabelled: bool  # take a data set without a label column as it is; else stop
     skip_broken: bool  # leave out images that do not decode, and count them; else stop
     pack_gib: Annotated[float, Field(ge=0)]  # equal-sized images up to this total are held decoded

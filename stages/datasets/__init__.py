@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ class Split:
     paths: list[str] | None = None  # of image files, below the data root
     # Yields (name for messages, bytes of an image file), N times, anew at every call.
     encoded: Callable[[], Iterator[tuple[str, bytes]]] | None = None
+    origin: str = ""  # the folder or the files that it is from, for messages
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Dataset:
     splits: list[Split]
     classes: list[str] | None = None  # names, by label
     unlabelled: str | None = None  # which file has no label column, and what it has instead
+    others: list[str] = field(default_factory=list)  # files among the images that are none
 
 
 def read(name: str, root: Path) -> Dataset:

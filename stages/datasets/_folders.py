@@ -10,20 +10,18 @@ from stages.common.errors import DataError
 from stages.datasets import Split
 
 
-def split_of(name: str, samples: list[tuple[str, int]], root: Path) -> Split:
-    """torchvision's (path, label) of each image, below `root` and without hidden files.
+def split_of(name: str, samples: list[tuple[str, int]], root: Path, origin: str) -> Split:
+    """(path below `root`, label) of each image; `origin` is the folder that they are from.
 
     Raises:
         DataError: a name is not UTF-8, so that no manifest can hold it.
     """
-    below = [(path.removeprefix(f"{root}/"), label) for path, label in samples]
-    # Nor does source list hidden files, such as the ._x.png of macOS, which are no images.
-    kept = [(path, label) for path, label in below if "/." not in path]
-    paths = [path for path, _ in kept]
+    paths = [path for path, _ in samples]
     for path in paths:
         if path != path.encode(errors="replace").decode():
             raise DataError(f"{root}: the file name {path!r} is not UTF-8; rename it")
-    return Split(name, np.array([label for _, label in kept], dtype=np.int64), paths=paths)
+    labels = np.array([label for _, label in samples], dtype=np.int64)
+    return Split(name, labels, paths=paths, origin=origin)
 
 
 def check_classes(train: list[str], test: list[str], folder: Path, remedy: str) -> None:

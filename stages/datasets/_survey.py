@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,15 +11,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from stages.common import env
+from stages.common import env, pixels
 from stages.common.errors import BrokenImage
 from stages.common.progress import Progress
 from stages.datasets import Split
 
-log = logging.getLogger(__name__)
 BLOCK = 512  # images in work at a time
+BLACK = 16  # of 255: an image without a brighter value shows next to nothing
 T = TypeVar("T")
 
 
@@ -29,6 +26,7 @@ class Look(NamedTuple):
     size: tuple[int, int]  # width, height in pixels
     length: int  # bytes of the encoded file
     digest: str  # of these bytes
+    black: str | None  # its name where it is all but black
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,8 @@ class Survey:
     sizes: set[tuple[int, int]]  # all (width, height) that occur
     lengths: np.ndarray  # (M,) int64 bytes of each encoded file
     digests: list[str]  # (M,)
-    left_out: int  # images that do not decode
+    broken: list[BrokenImage]  # those that do not decode
+    black: list[str]  # names of those used that are all but black
 
     def paths(self) -> list[str]:
         """Of the image files below the data root, where there are such."""
@@ -49,39 +48,31 @@ class Survey:
 
     def contents(self) -> Iterator[bytes]:
         """The encoded files, in the order of `rows`."""
-        return (_read(source) for _, source in _files(self.split, self.rows, self.root))
+        files = _files(self.split, self.rows, self.root)
+        return (pixels.read(source, name) for name, source in files)
 
 
-def survey(split: Split, rows: np.ndarray, root: Path, skip_broken: bool) -> Survey:
-    """Decode the images `rows` of `split`, SEPP_WORKERS at a time; memory holds one block.
-
-    Raises:
-        BrokenImage: names the first that does not decode, unless `skip_broken`.
-    """
+def survey(split: Split, rows: np.ndarray, root: Path) -> Survey:
+    """Decode the images `rows` of `split`, SEPP_WORKERS at a time; memory holds one block."""
     if split.pixels is not None:
         height, width = split.pixels.shape[1:3]
         nothing = np.zeros(len(rows), np.int64)
-        return Survey(split, root, rows, {(width, height)}, nothing, [""] * len(rows), 0)
-    looks: list[Look | None] = []
+        return Survey(split, root, rows, {(width, height)}, nothing, [""] * len(rows), [], [])
+    looks: list[Look | BrokenImage] = []
     with Progress(f"check {split.name}", len(rows), "images") as progress:
-        for name, look in _in_threads(_look, _files(split, rows, root)):
-            if isinstance(look, Exception):
-                broken = BrokenImage(name, look)
-                if not skip_broken:
-                    raise broken from None
-                log.warning("left out: %s", str(broken).split("; ")[0])
-            looks.append(None if isinstance(look, Exception) else look)
+        for look in _in_threads(_look, _files(split, rows, root)):
+            looks.append(look)
             progress.advance()
-    good = [look for look in looks if look is not None]
-    kept = rows[np.array([look is not None for look in looks], dtype=bool)]
+    good = [look for look in looks if isinstance(look, Look)]
     return Survey(
         split,
         root,
-        kept,
+        rows[np.array([isinstance(look, Look) for look in looks], dtype=bool)],
         {look.size for look in good},
         np.array([look.length for look in good], dtype=np.int64),
         [look.digest for look in good],
-        len(looks) - len(good),
+        broken=[look for look in looks if isinstance(look, BrokenImage)],
+        black=[look.black for look in good if look.black is not None],
     )
 
 
@@ -92,8 +83,8 @@ def decoded(found: Survey) -> Iterator[np.ndarray]:
             yield found.split.pixels[found.rows[start : start + BLOCK]]
         return
     with Progress(f"pack {found.split.name}", len(found.rows), "images") as progress:
-        for _, pixels in _in_threads(_pixels, _files(found.split, found.rows, found.root)):
-            yield pixels
+        for block in _in_threads(_pixels, _files(found.split, found.rows, found.root)):
+            yield block
             progress.advance()
 
 
@@ -111,36 +102,24 @@ def _files(split: Split, rows: np.ndarray, root: Path) -> Iterator[tuple[str, Pa
 
 
 def _in_threads(
-    work: Callable[[Path | bytes], T], files: Iterator[tuple[str, Path | bytes]]
-) -> Iterator[tuple[str, T]]:
-    """(name, work(source)) in order. Pillow decodes without holding the interpreter's lock."""
+    work: Callable[[str, Path | bytes], T], files: Iterator[tuple[str, Path | bytes]]
+) -> Iterator[T]:
+    """work(name, source) in order. Pillow decodes without holding the interpreter's lock."""
     with ThreadPoolExecutor(max(1, env.workers())) as pool:
         while block := list(islice(files, BLOCK)):
-            names, sources = zip(*block, strict=True)
-            yield from zip(names, pool.map(work, sources), strict=True)
+            yield from pool.map(work, *zip(*block, strict=True))
 
 
-def _read(source: Path | bytes) -> bytes:
-    return source.read_bytes() if isinstance(source, Path) else source
-
-
-def _look(source: Path | bytes) -> Look | Exception:
+def _look(name: str, source: Path | bytes) -> Look | BrokenImage:
     try:
-        content = _read(source)
-        with Image.open(io.BytesIO(content)) as image:
-            if image.mode[0] in "IF":  # Pillow would make all above 255 white in RGB
-                raise ValueError(f"more than 8 bits a channel, Pillow's mode {image.mode}")
-            image.load()
-            digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-            return Look(image.size, len(content), digest)
-    except UnidentifiedImageError:  # its own message is an address in memory
-        return ValueError("no image format that Pillow knows")
-    except OSError as error:
-        return OSError(error.strerror) if error.strerror else error  # without the path again
-    except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
-        return error
+        content = pixels.read(source, name)
+        image = pixels.decode(content, name)
+    except BrokenImage as error:
+        return BrokenImage(error.where, error.reason)  # without the frames, which hold the content
+    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+    black = all(high < BLACK for _, high in image.getextrema())
+    return Look(image.size, len(content), digest, name if black else None)
 
 
-def _pixels(source: Path | bytes) -> np.ndarray:  # (1, H, W, 3)
-    with Image.open(io.BytesIO(_read(source))) as image:
-        return np.asarray(image.convert("RGB"))[None]
+def _pixels(name: str, source: Path | bytes) -> np.ndarray:  # (1, H, W, 3)
+    return np.asarray(pixels.decode(source, name))[None]

@@ -32,8 +32,18 @@ def read(root: Path) -> Dataset:
     # An unpacking that was cut short leaves some classes out.
     remedy = "remove the one that is not whole, so that it is unpacked anew"
     check_classes(parts["train"].wnids, parts["test"].wnids, root / "val", remedy)
-    splits = [split_of(name, part.samples, root) for name, part in parts.items()]
+    splits = [
+        split_of(name, _below(root, part.samples), root, f"{part.split}/")
+        for name, part in parts.items()
+    ]
     return Dataset(splits, [names[0] for names in parts["train"].classes])
+
+
+def _below(root: Path, samples: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """torchvision's samples by their path below `root`, without hidden files, such as the ._x.JPEG
+    of macOS: source does not list them either."""
+    below = ((path.removeprefix(f"{root}/"), label) for path, label in samples)
+    return [(path, label) for path, label in below if "/." not in path]
 
 
 SPLITS = {"train": "train", "test": "val"}  # ours, torchvision's

@@ -38,7 +38,11 @@ def read(root: Path) -> Dataset:
     # The hub's ImageNet has a test split whose labels are secret, and given as -1.
     tests.sort(key=lambda name: (labels[name] < 0).all())
     splits = [
-        Split(ours, labels[name], encoded=partial(_images, shards[name]))
+        Split(
+            *(ours, labels[name]),
+            encoded=partial(_images, shards[name]),
+            origin=", ".join(path.name for path in shards[name][:3]),
+        )
         for ours, name in zip(("train", "test"), ["train", *tests[:1]], strict=False)
     ]
     return Dataset(splits, _classes(first), _unlabelled(shards))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Bench:
         self.work.mkdir()
         self.manifest = self.work / "manifest.parquet"
         self.images = self.work / "images.npy"
+        self.unread = self.work / "unread.csv"
 
     def run(self, name: str, **changes: object) -> ImageStore:
         source = self.work / "source.json"
@@ -40,6 +42,13 @@ class Bench:
 
     def columns(self) -> dict[str, list]:
         return pq.read_table(self.manifest).to_pydict()
+
+    def unread_rows(self) -> list[list[str]]:
+        """File and reason of what was not read."""
+        with self.unread.open(newline="", errors="surrogateescape") as stream:
+            header, *rows = csv.reader(stream)
+        assert header == ["file", "reason"]
+        return rows
 
     def about(self) -> dict[str, object]:
         return artifacts.metadata(artifacts.read_parquet(self.manifest, artifacts.MANIFEST, ""))

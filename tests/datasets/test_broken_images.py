@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.common.errors import BrokenImage, DataError
+from stages import source
+from stages.common.errors import BrokenImages, DataError
+from tests.conftest import write_params
 from tests.datasets import samples
 from tests.datasets.bench import EQUAL, FOLDERS, UNEQUAL, Bench
 
@@ -14,7 +16,7 @@ from tests.datasets.bench import EQUAL, FOLDERS, UNEQUAL, Bench
 def test_a_broken_file_is_named(bench: Bench):
     samples.folders(bench.root, FOLDERS, UNEQUAL)
     (bench.root / "train/dog/1.png").write_bytes(samples.truncated_jpeg())
-    with pytest.raises(BrokenImage) as error:
+    with pytest.raises(BrokenImages) as error:
         bench.run("imagefolder")
     assert str(bench.root / "train/dog/1.png") in str(error.value)
     assert "skip_broken" in str(error.value)
@@ -25,7 +27,7 @@ def test_a_broken_row_is_named(bench: Bench):
     good = samples.encoded(samples.pixels(0))
     for bad in (samples.truncated_jpeg(), b"no image", b"", None):
         samples.shard(bench.root / "train.parquet", [good, good, bad], [0, 1, 1])
-        with pytest.raises(BrokenImage, match=r"train\.parquet row 2"):
+        with pytest.raises(BrokenImages, match=r"train\.parquet row 2"):
             bench.run("parquet")
 
 
@@ -59,23 +61,70 @@ def test_a_link_to_nowhere_is_a_broken_image(bench: Bench, skip: bool):
         assert len(bench.run("imagefolder", skip_broken=True).ids) == 6
         assert bench.about()["left_out"] == 1
         return
-    with pytest.raises(BrokenImage, match=r"train/cat/1\.png.*No such file.*skip_broken") as error:
+    with pytest.raises(BrokenImages, match=r"train/cat/1\.png.*No such file.*skip_broken") as error:
         bench.run("imagefolder")
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
-def test_more_than_8_bits_a_channel_are_refused(bench: Bench, kind: type):
-    """Pillow's conversion to RGB makes all above 255 white, without a word."""
-    (bench.root / "train/cat").mkdir(parents=True)
-    values = np.arange(64).reshape(8, 8) * 1000
-    Image.fromarray(values.astype(kind)).save(bench.root / "train/cat/0.tiff")
-    with pytest.raises(BrokenImage, match=r"train/cat/0\.tiff.*8 bits"):
+def test_all_are_named_at_once_and_listed(bench: Bench):
+    """Of every split; the line has the first twenty, the file all."""
+    samples.folders(
+        bench.root, {"train/cat": 20, "train/dog": 1, "val/cat": 1, "val/dog": 6}, EQUAL
+    )
+    broken = [*bench.root.glob("train/cat/*"), *bench.root.glob("val/dog/*")][:25]
+    for file in broken:
+        file.write_bytes(b"a text, and no image")
+    with pytest.raises(BrokenImages) as error:
         bench.run("imagefolder")
+    message = str(error.value)
+    assert message.startswith("25 images do not decode: ")
+    assert message.count("begins with b'a text") == 20
+    assert f" and 5 more; listed in {bench.unread}; " in message
+    assert {name for name, _ in bench.unread_rows()} == {str(file) for file in broken}
+    assert not bench.manifest.exists()
+
+
+def test_the_list_goes_when_it_is_no_longer_true(bench: Bench):
+    files = samples.folders(bench.root, FOLDERS, UNEQUAL)
+    whole = files[1].read_bytes()
+    files[1].write_bytes(samples.truncated_jpeg())
+    with pytest.raises(BrokenImages):
+        bench.run("imagefolder")
+    bench.run("imagefolder", skip_broken=True)
+    ((name, reason),) = bench.unread_rows()
+    assert name == str(files[1])
+    assert "truncated" in reason
+    files[1].write_bytes(whole)
+    bench.run("imagefolder")
+    assert not bench.unread.exists()
+
+
+def test_source_takes_the_list_away_when_files_have_changed(bench: Bench):
+    """DVC then restores what prepare made of them before, and prepare does not run."""
+    files = samples.folders(bench.root, FOLDERS, UNEQUAL)
+    leaves = {"data.name": "imagefolder", "data.watch": ["imagefolder"]}
+    params = source.Params.load(write_params(bench.work / "params.yaml", leaves))
+    outputs = source.Outputs(bench.work / "source.json")
+    source.run(params, outputs)
+    bench.unread.write_text("file,reason\n")
+    source.run(params, outputs)
+    assert bench.unread.exists()
+    files[0].unlink()
+    source.run(params, outputs)
+    assert not bench.unread.exists()
+
+
+def test_images_that_are_all_but_black_are_told(bench: Bench, caplog: pytest.LogCaptureFixture):
+    """Such as values of 12 bits that are stored in 16."""
+    samples.folders(bench.root, {"train/cat": 1, "train/dog": 1}, EQUAL)
+    Image.fromarray(np.full((6, 8), 4095, np.uint16)).save(bench.root / "train/cat/dark.png")
+    bench.run("imagefolder")
+    assert "all but black: 1, such as" in caplog.text
+    assert "train/cat/dark.png" in caplog.text
 
 
 def test_bytes_that_are_no_image_have_a_message_without_an_address(bench: Bench):
     samples.shard(bench.root / "train.parquet", [b"no image"], [0])
-    with pytest.raises(BrokenImage, match=r"row 0: .*no image format") as error:
+    with pytest.raises(BrokenImages, match=r"row 0 \(no image format") as error:
         bench.run("parquet")
     assert "0x" not in str(error.value)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from stages.common.errors import BrokenImage, DataError
+from stages.common.errors import BrokenImages, DataError
 from tests.datasets import samples
 from tests.datasets.bench import Bench
 
@@ -53,7 +53,7 @@ def test_a_missing_val_folder_without_its_archive_is_named(bench: Bench):
 
 def test_a_truncated_image_is_named(bench: Bench):
     (bench.root / "train/n02/1.png").write_bytes(samples.truncated_jpeg())
-    with pytest.raises(BrokenImage, match=r"train/n02/1\.png.*skip_broken"):
+    with pytest.raises(BrokenImages, match=r"train/n02/1\.png.*skip_broken"):
         bench.run("imagenet")
     store = bench.run("imagenet", skip_broken=True)
     assert store.labels.tolist() == [0, 0, 1, 2, 0, 1, 2]

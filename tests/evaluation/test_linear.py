@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import nn
@@ -99,13 +101,41 @@ def test_top_k_against_sorting():
         assert top_k(layer, x, y, k) == pytest.approx(expected)
 
 
+def relabel(table: pa.Table, rows: Iterable[int], label: int) -> pa.Table:
+    labels = table["label"].to_numpy().copy()
+    labels[list(rows)] = label
+    return table.set_column(table.schema.get_field_index("label"), "label", [labels])
+
+
+@pytest.mark.parametrize("protocol", ["cached", "moco"])
+def test_images_without_a_label_are_left_out_and_counted(project, encoder, protocol, caplog):
+    """The result is that of a data set which never had them."""
+    changes = {"linear_eval.protocol": protocol}
+    table = artifacts.read_parquet(MANIFEST, artifacts.MANIFEST, "prepare")
+    part = relabel(relabel(table, range(30, 48), -1), range(60, 72), -1)
+    artifacts.write_parquet(MANIFEST, part, artifacts.MANIFEST, {"classes": None})
+    caplog.set_level("INFO")
+    found = evaluate(project, **changes)
+    counts = ("train_images", "test_images", "train_unlabelled", "test_unlabelled")
+    assert [found[key] for key in counts] == [30, 12, 18, 12]
+    assert "by the 30 train images that have a label; 18 have none" in caplog.text
+    assert "by the 12 test images that have a label; 12 have none" in caplog.text
+    splits = np.where(part["label"].to_numpy() < 0, "other", part["split"].to_pylist())
+    without = part.set_column(part.schema.get_field_index("split"), "split", [splits])
+    artifacts.write_parquet(MANIFEST, without, artifacts.MANIFEST, {"classes": None})
+    expected = evaluate(project, **changes)
+    assert [expected[key] for key in counts] == [30, 12, 0, 0]
+    for key in ("linear_top1", "linear_loss", "knn_top1"):
+        assert found[key] == expected[key]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (
-            lambda t: t.set_column(2, "label", [[-1] * len(t)]),
-            "48 of 48 training images have no label",
-        ),
+        (lambda t: relabel(t, range(72), -1), "no training image has a label"),
+        (lambda t: relabel(t, range(48, 72), -1), "no test image has a label"),
+        (lambda t: relabel(t, range(48), 0), "all 48 training images"),
+        (lambda t: relabel(t, range(1, 48), -1), "all 1 training images"),
         (lambda t: t.slice(0, 48), "no test split"),
     ],
 )
