@@ -20,12 +20,12 @@ from stages.common import artifacts
 from stages.common.command import command, params_option
 from stages.common.explored import PAIRS, Explored, write_explored
 from stages.common.intervals import chance_accuracy
+from stages.common.pairs import Pairs
 from stages.common.params import StageParams
 from stages.common.sections import Seed
 from stages.common.sepp_sections import SeppScore
 from stages.mining.cosine import Cosine
 from stages.mining.files import read_embeddings, read_labels, score_origin
-from stages.mining.pairs import Pairs
 from stages.mining.scratch import scratch_folder
 from stages.mining.search import similarity_of
 from stages.mining.tally import Tally

@@ -20,11 +20,12 @@ from stages.common.errors import ArtifactError
 from stages.common.explored import Explored, read_explored
 from stages.common.images import ImageStore
 from stages.common.judged import LABELS, read_answers
+from stages.common.pairs import Pairs
 from stages.common.params import StageParams
 from stages.common.scores import read_scores
 from stages.common.sections import Arm, Named, Seed
 from stages.common.sepp_sections import Round
-from stages.reporting.blocks import Block, pair_blocks
+from stages.reporting.blocks import Blocks, pair_blocks
 from stages.reporting.breakdown import Breakdown, make_breakdown
 from stages.reporting.explorer import make_explorer
 from stages.reporting.freshness import stale
@@ -92,13 +93,14 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         )
         for one in params.rounds
     }
-    pairs = artifacts.read_parquet(inputs.pairs, artifacts.PAIRS, "mine")
-    about = artifacts.metadata(pairs)
+    pairs = artifacts.open_parquet(inputs.pairs, artifacts.PAIRS, "mine")
+    about = artifacts.metadata(pairs.schema_arrow)
     if not {"min", "max"} <= about.keys():
         raise ArtifactError(inputs.pairs, "does not say its similarity interval", "mine")
     interval, per_image = (about["min"], about["max"]), about.get("pairs_per_image")
     explored, answers = read_explored(inputs.explored), read_answers(inputs.answers)
     store = ImageStore(inputs.manifest, inputs.images)
+    blocks = pair_blocks(inputs.pairs, inputs.manifest, len(store.ids))
     data = {
         "name": store.name,
         **{split: len(store.select(split)) for split in ("train", "test")},
@@ -115,10 +117,10 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         curve=explored.curve(),
         sampler=read_sampler_history(inputs.sampler_history, sampler),
         histories=read_histories(inputs.histories, arms, runs),
-        gallery=make_gallery(pairs, store),
+        gallery=make_gallery(blocks, store),
         explorer=make_explorer(explored, store, answers, interval, per_image),
         scores=compare_scores(read_scores(inputs.scores, inputs.scores_about), about),
-        breakdown=_breakdown(inputs, store, explored, interval[1]),
+        breakdown=_breakdown(blocks, store, explored, interval[1]),
     )
     page = render(findings)
     picture = draw(findings.gallery, store, findings.summary)
@@ -130,7 +132,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
 
 
 def _breakdown(
-    inputs: Inputs, store: ImageStore, explored: Explored, limit: float
+    blocks: Blocks, store: ImageStore, explored: Explored, limit: float
 ) -> Breakdown | None:
     """What the mined pairs are, and what lies above `limit`, sepp.max."""
     labels = np.where(store.splits == "train", store.labels, -1)
@@ -139,8 +141,7 @@ def _breakdown(
     # Known where the limit is an edge: pairs of a bin that it divides are on either side.
     edge = first <= last and abs(explored.edges[first] - limit) < 1e-9
     above = explored.count(first, last) if edge else None
-    blocks = pair_blocks(inputs.pairs, inputs.manifest, len(labels))
-    return make_breakdown(blocks, store, labels, limit, Block(*shown), above)
+    return make_breakdown(blocks, store, labels, limit, Pairs(*shown), above)
 
 
 @command

@@ -19,10 +19,10 @@ from stages.common.errors import ArtifactError, SeppError
 from stages.common.images import ImageStore
 from stages.common.intervals import chance_accuracy
 from stages.common.judged import read_answers, resolve
+from stages.common.pairs import Pairs
 from stages.common.progress import Progress
 from stages.common.sepp_sections import SeppMining
 from stages.common.unit import unit_rows
-from stages.mining.pairs import Pairs
 from stages.mining.quality import describe, judged
 from stages.mining.scores import Judge, Settings, measure, pairs_by_score, scores_of
 from stages.mining.scratch import scratch_folder

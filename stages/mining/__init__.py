@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from stages.common.errors import SeppError
+from stages.common.pairs import Pairs, join
 from stages.common.progress import Progress
 from stages.common.unit import unit_rows
 from stages.mining.engines import Means, candidates
-from stages.mining.pairs import Pairs, join, sort_pairs
+from stages.mining.pairs import sort_pairs
 from stages.mining.rows import error_bound, within
 
 __all__ = ["IntervalError", "Pairs", "find_pairs", "join", "pair_blocks"]

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.common.pairs import Pairs
 from stages.common.progress import Progress
 from stages.mining import pair_blocks
 from stages.mining.estimate import expected_pairs, threshold_of
-from stages.mining.pairs import Pairs
 from stages.mining.rows import error_bound, similarity
 from stages.mining.tally import Partners
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from stages.common import artifacts
 from stages.common.errors import ArtifactError
+from stages.common.pairs import Pairs, join
 from stages.common.sepp_sections import SeppScore
 from stages.common.unit import unit_rows
-from stages.mining.pairs import Pairs, join
 
 logger = logging.getLogger(__name__)
 ROW_GROUP = 2**20  # pairs that are written at a time

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse as sparse
 
+from stages.common.pairs import Pairs
 from stages.mining.nearest import nearest
-from stages.mining.pairs import Pairs
 
 POWER = 4  # of the cosine, as an edge's weight: near neighbours count more
 ROWS = 2**14  # whose edges are in work at a time

@@ -1,35 +1,18 @@
-"""Pairs of rows, and their sorting, however many they are."""
+"""Pairs sorted, however many they are."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+
+from stages.common.pairs import Pairs, join
 
 RECORD = np.dtype([("anchor", "<i8"), ("positive", "<i8"), ("similarity", "<f4")])
 BUCKETS = 64  # files, each of a range of anchors
 PART = 2**20  # pairs that are read at a time, at most
-
-
-class Pairs(NamedTuple):
-    """M unordered pairs, each once, sorted by (anchor, positive)."""
-
-    anchor: np.ndarray  # (M,) int64, anchor < positive
-    positive: np.ndarray  # (M,) int64
-    similarity: np.ndarray  # (M,) float32, in [-1, 1]
-
-    def take(self, which: np.ndarray | slice) -> Pairs:
-        """The pairs at positions, in a slice, or under a mask, `which`."""
-        return Pairs(*(column[which] for column in self))
-
-
-def join(parts: Iterable[Pairs]) -> Pairs:
-    """One after the other."""
-    empty = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-    return Pairs(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
 
 def sort_pairs(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.common.pairs import Pairs
 from stages.common.unit import BLOCK, UNIT
-from stages.mining.pairs import Pairs
 
 
 def within(x: np.ndarray, i: np.ndarray, j: np.ndarray, lo: float, hi: float) -> Pairs:

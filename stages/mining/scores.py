@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.common.pairs import Pairs, join
 from stages.common.scores import COLUMNS, PER_IMAGE, Row, Score
 from stages.common.sepp_sections import SeppMining
 from stages.mining.files import read_pairs
-from stages.mining.pairs import Pairs, join
 from stages.mining.search import find, similarity_of, wanted
 from stages.mining.top import highest
 from stages.mining.transform import TRANSFORMS, transform_rows

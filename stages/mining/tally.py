@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.common.bins import bins_of
-from stages.mining.pairs import Pairs
+from stages.common.pairs import Pairs
 
 KEPT = 48  # pairs of a bin, which the sample is drawn from
 SHOWN = 3  # pairs of a bin that are shown, whether they are judged or not

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from stages.mining.pairs import Pairs
+from stages.common.pairs import Pairs
 from stages.mining.rows import ordered
 
 Blocks = Callable[[], Iterator[Pairs]]  # all pairs, in blocks, as often as it is called

@@ -12,10 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
+from stages.common.pairs import Pairs
 from stages.common.progress import Progress
 from stages.mining import MEMORY
 from stages.mining.graph import Graph
-from stages.mining.pairs import Pairs
 from stages.mining.tally import Partners
 
 BLOCK = 2**11  # rows whose partners come together

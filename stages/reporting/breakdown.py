@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.reporting.blocks import Block, Blocks, most_similar
+from stages.common.pairs import Pairs
+from stages.reporting.blocks import Blocks, most_similar
 from stages.reporting.classes import (
     ClassCounts,
     Confused,
@@ -98,7 +99,7 @@ def make_breakdown(
     images: Images,
     labels: np.ndarray,
     limit: float,
-    sample: Block | None = None,
+    sample: Pairs | None = None,
     count_above: float | None = None,
 ) -> Breakdown | None:
     """Always the same for the same pairs; None if there are none.
@@ -183,7 +184,7 @@ def _alike(
     place: np.ndarray,
     images: Images,
     limit: float,
-    sample: Block | None,
+    sample: Pairs | None,
     count: float | None,
 ) -> Alike:
     """The most similar of the sampled pairs above `limit`; where there are none, of those mined."""
@@ -197,7 +198,7 @@ def _alike(
     return Alike(cards, False, limit, sample is not None, count, False)
 
 
-def _cards(pairs: Block, place: np.ndarray, images: Images) -> list[Card]:
+def _cards(pairs: Pairs, place: np.ndarray, images: Images) -> list[Card]:
     kinds = _kinds(pairs.anchor, pairs.positive, place)
     return [
         Card(

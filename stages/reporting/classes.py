@@ -12,7 +12,8 @@ import numpy as np
 from scipy import sparse
 
 from stages.common.intervals import accuracy_interval
-from stages.reporting.blocks import Block, Blocks, joined, most_similar
+from stages.common.pairs import Pairs, join
+from stages.reporting.blocks import Blocks, most_similar
 
 ENDS = 2**21  # ends of pairs whose partners' classes are held at a time
 
@@ -67,7 +68,7 @@ def places_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return classes, sizes, np.where(labels >= 0, np.searchsorted(classes, labels), -1)
 
 
-def judged_pairs(blocks: Blocks, place: np.ndarray) -> Iterator[Block]:
+def judged_pairs(blocks: Blocks, place: np.ndarray) -> Iterator[Pairs]:
     """Those whose images both have labels."""
     for block in blocks():
         yield block.take((place[block.anchor] >= 0) & (place[block.positive] >= 0))
@@ -137,10 +138,10 @@ def most_confused(counts: ClassCounts, sizes: np.ndarray, most: int) -> tuple[li
     return found, above.nnz
 
 
-def most_alike(blocks: Blocks, place: np.ndarray, classes: list[tuple[int, int]]) -> list[Block]:
+def most_alike(blocks: Blocks, place: np.ndarray, classes: list[tuple[int, int]]) -> list[Pairs]:
     """The most similar pair between each two `classes`, of equal ones the first in order; its
     image of the first class is the anchor."""
-    best = [joined([]) for _ in classes]
+    best = [join([]) for _ in classes]
     among = np.zeros(int(place.max(initial=0)) + 1, bool)
     among[[one for both in classes for one in both]] = True
     for block in judged_pairs(blocks, place):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.reporting.blocks import Block, Blocks, joined
+from stages.common.pairs import Pairs, join
+from stages.reporting.blocks import Blocks
 
 FREQUENT = 100  # of so many images that are in pairs, the one with the most partners is frequent
 
@@ -71,10 +72,10 @@ def find_hubs(blocks: Blocks, partners: np.ndarray, most: int) -> tuple[Spread, 
         share=2 * touched / int(partners.sum()),
         even=min(1.0, 2 * frequent / covered),
     )
-    return spread, _by_hub(joined(held), hubs)
+    return spread, _by_hub(join(held), hubs)
 
 
-def _by_hub(ends: Block, hubs: list[int]) -> list[Hub]:
+def _by_hub(ends: Pairs, hubs: list[int]) -> list[Hub]:
     found = []
     for image in hubs:
         own = ends.take(ends.anchor == image)

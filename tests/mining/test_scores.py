@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from stages.common.pairs import Pairs, join
 from stages.common.scores import PAPER, PER_IMAGE, Score
 from stages.common.sepp_sections import SeppMining
-from stages.mining.pairs import Pairs, join
 from stages.mining.quality import describe
 from stages.mining.scores import Settings, measure, pairs_by_score, scores_of
 from stages.mining.walk import Walk

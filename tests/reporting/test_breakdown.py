@@ -10,9 +10,10 @@ from PIL import Image
 from stages.common import artifacts
 from stages.common.errors import ArtifactError
 from stages.common.intervals import accuracy_interval
+from stages.common.pairs import Pairs
 from stages.reporting import blocks as blocks_module
 from stages.reporting import classes as classes_module
-from stages.reporting.blocks import Block, pair_blocks
+from stages.reporting.blocks import pair_blocks
 from stages.reporting.breakdown import ALIKE, HUBS, MOST_CLASSES, NAMED, PARTNERS, make_breakdown
 from stages.reporting.hubs import find_hubs
 
@@ -25,9 +26,9 @@ class Images:
         return Image.new("RGB", (8, 8), (image_id % 256, 0, 0))
 
 
-def block(rows) -> Block:
+def block(rows) -> Pairs:
     anchor, positive, similarity = zip(*rows, strict=True)
-    return Block(np.array(anchor), np.array(positive), np.array(similarity, np.float32))
+    return Pairs(np.array(anchor), np.array(positive), np.array(similarity, np.float32))
 
 
 def broken_down(rows, labels, limit=0.99, classes=None, **more):
@@ -36,11 +37,11 @@ def broken_down(rows, labels, limit=0.99, classes=None, **more):
     return make_breakdown(lambda: [pairs], images, images.labels, limit, **more)
 
 
-def random_pairs(rng: np.random.Generator, images: int, count: int) -> Block:
+def random_pairs(rng: np.random.Generator, images: int, count: int) -> Pairs:
     """Distinct ones in order; a few images have many."""
     ends = np.sort((rng.random((2, count)) ** 2 * images).astype(np.int64), axis=0)
     ends = np.unique(ends[:, ends[0] < ends[1]], axis=1)
-    return Block(*ends, rng.random(ends.shape[1]).astype(np.float32))
+    return Pairs(*ends, rng.random(ends.shape[1]).astype(np.float32))
 
 
 @pytest.mark.parametrize("ends", [1, 7, 2**21])
@@ -218,6 +219,6 @@ def test_pairs_of_images_that_are_not_there_are_refused(tmp_path):
         list(pair_blocks(path, "m", 9)())
 
 
-def write(path, pairs: Block) -> None:
+def write(path, pairs: Pairs) -> None:
     table = pa.table(list(pairs), schema=artifacts.PAIRS)
     artifacts.write_parquet(path, table, artifacts.PAIRS)

@@ -3,11 +3,10 @@
 import io
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stages.common import artifacts
+from stages.common.pairs import Pairs
 from stages.reporting.gallery import make_gallery
 from stages.reporting.picture import EDGE, FRAMES, LIMIT, PAD, SPACE, TOP, draw
 
@@ -30,10 +29,9 @@ def drawn(labels: list[int], accuracy: float | None, height: int = 8, width: int
     """Of as many pairs as there are labels but one: each image with the next."""
     images, count = Noise(labels, height, width), len(labels) - 1
     rows = [np.arange(count), np.arange(1, count + 1), np.linspace(0.971, 0.979, count)]
-    table = pa.table(rows, artifacts.PAIRS.names).cast(artifacts.PAIRS)
     pairs = {"count": count, "accuracy": accuracy, "chance": None if accuracy is None else 0.1}
     summary = {"pairs": pairs, "data": {"name": "made"}}
-    return draw(make_gallery(table, images), images, summary)
+    return draw(make_gallery(lambda: [Pairs(*rows)], images), images, summary)
 
 
 def opened(png: bytes) -> Image.Image:
