@@ -15,7 +15,8 @@ from stages.ssl.preprocessing import shorter_edge
 # As `stages.ssl.preprocessing` does, to the bit.
 PREPROCESS = """\
 def preprocess(image):  # of Pillow's, to (3, {size}, {size})
-    pixels = functional.pil_to_tensor(image.convert("RGB"))
+    image = ImageOps.exif_transpose(image).convert("RGB")
+    pixels = functional.pil_to_tensor(image)
     if pixels.shape[1:] != ({size}, {size}):
         pixels = functional.resize(pixels, [{edge}], antialias=True)
         pixels = functional.center_crop(pixels, [{size}])
@@ -27,7 +28,7 @@ with torch.inference_mode():
 """
 IMPORTS = (
     "import torch",
-    "from PIL import Image",
+    "from PIL import Image, ImageOps",
     "from torchvision.transforms.v2 import functional",
 )
 

@@ -25,13 +25,13 @@ TOLERANCE = 1e-5  # of the largest feature, by which onnxruntime's may differ
 USAGE = """\
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({name})
 
 
 def preprocess(image):  # of Pillow's, to uint8 (3, {size}, {size}); the rest is in the graph
-    image = image.convert("RGB")
+    image = ImageOps.exif_transpose(image).convert("RGB")
     if image.size != ({size}, {size}):
         width, height = (side * {edge} // min(image.size) for side in image.size)
         left, top = round((width - {size}) / 2), round((height - {size}) / 2)

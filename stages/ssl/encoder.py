@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stages.common.artifacts import atomic
 from stages.common.errors import CheckpointError
-from stages.common.pixels import decode
+from stages.common.pixels import decode, upright
 from stages.ssl.backbones import build_backbone
 from stages.ssl.heads import HeadSpec, build_head
 from stages.ssl.preprocessing import Normalize, fitted
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
         if self.config.projection is None:
             raise CheckpointError(
                 f"this encoder ({self.config.backbone}) has no projection head: "
-                "set embed.layer: backbone in params.yaml"
+                "set embed.layer: backbone in params.yaml, or give --layer backbone"
             )
         return self.config.projection[-1][1]
 
@@ -75,9 +75,8 @@ class Encoder(nn.Module):
 
         Raises BrokenImage for a file that does not decode.
         """
-        if not isinstance(image, Image.Image):
-            image = decode(Path(image), str(image))
-        pixels = fitted(image, self.config.image_size).to(self.normalize.mean.device)
+        rgb = upright(image) if isinstance(image, Image.Image) else decode(Path(image))
+        pixels = fitted(rgb, self.config.image_size).to(self.normalize.mean.device)
         return self.normalize(pixels.float() / 255)
 
     @torch.inference_mode()

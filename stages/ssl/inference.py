@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,9 @@ from stages.ssl.batches import step_seed
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.preprocessing import central
 from stages.ssl.views import RandomViews
+
+# On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
+exact = partial(cudnn.flags, enabled=True, deterministic=True, allow_tf32=False)
 
 
 class PlainImages(Dataset):
@@ -51,6 +55,18 @@ def device() -> torch.device:
         raise SeppError(
             f"environment: SEPP_ACCELERATOR={name}: no such device; auto, cpu, gpu and mps are"
         ) from None
+
+
+def devices() -> list[torch.device]:
+    """As many as SEPP_DEVICES says, for work that one process spreads over several."""
+    first, count = device(), env.devices()
+    there = torch.cuda.device_count() if first.type == "cuda" else 1
+    count = there if count == "auto" else count
+    if first.type != "cuda":
+        return [first] * count
+    if count > there:
+        raise SeppError(f"environment: SEPP_DEVICES={count}: this torch sees {there} GPUs")
+    return [torch.device("cuda", place) for place in range(count)] if count > 1 else [first]
 
 
 class RandomEmbeddings(NamedTuple):
@@ -105,8 +121,7 @@ def encode_each(
     start = 0
     with Progress(label, len(ids), "images") as progress:
         for images in loader:
-            # On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
-            with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            with exact():
                 images = images.to(target)
                 if draw:
                     torch.manual_seed(step_seed(views.seed, start))

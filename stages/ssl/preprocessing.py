@@ -26,8 +26,8 @@ def central(pixels: Tensor, size: int) -> Tensor:
 
 
 def fitted(image: Image.Image, size: int) -> Tensor:
-    """uint8 (3, S, S) of an image in any mode."""
-    return central(functional.pil_to_tensor(image.convert("RGB")), size)
+    """uint8 (3, S, S) of an image in RGB."""
+    return central(functional.pil_to_tensor(image), size)
 
 
 class Normalize(nn.Module):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors import safe_open
 
+from stages.common.pixels import decode
 from stages.formats import ExportError, facts
 from stages.formats.huggingface import crop_share
 from stages.ssl.preprocessing import fitted, shorter_edge
@@ -106,7 +107,7 @@ def test_onnxruntime_gives_the_features_of_any_number_of_images(exported, tmp_pa
 
     encoder = made("narrow, of small images")
     known = exported("onnx", encoder, layer)
-    own = fitted(Image.open("photo.jpg"), 20).numpy()
+    own = fitted(decode(Path("photo.jpg")), 20).numpy()
     assert np.abs(known["images"][0].astype(int) - own).max() <= 1  # Pillow rounds otherwise
     found, pixels = [known["features"]], torch.from_numpy(known["images"])
     more = torch.randint(0, 256, (5, 3, 20, 20), dtype=torch.uint8)
