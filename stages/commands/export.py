@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from stages.common.artifacts import atomic
+from stages.common.artifacts import named_output
 from stages.common.command import command
 from stages.common.errors import SeppError
 from stages.common.sections import plugins
@@ -39,31 +43,39 @@ def main(model: Path, out: Path, name: str, layer: str, force: bool) -> None:
     module = importlib.import_module(f"stages.formats.{name}")
     if layer not in module.LAYERS:
         raise SeppError(f"--format {name} holds no {layer} head: --format onnx does")
-    out, card_file = _targets(out, module.SUFFIX, name)
+    out = _target(model, out, module.SUFFIX, name)
+    card_file = out.with_suffix(".md") if module.SUFFIX else out / "README.md"
     there = next((path for path in (out, card_file) if path.exists()), None)
     if there and not force:
         raise SeppError(f"{there}: is there already; name another, or replace it with --force")
     encoder = Encoder.load(model)
-    usage = module.usage(encoder, layer, out.name)
-    text = card(encoder, layer, model, usage, hub=not module.SUFFIX)
-    if module.SUFFIX:
-        module.write(encoder, layer, out)
-        with atomic(card_file) as partial:
-            partial.write_text(text)
-    else:
-        with atomic(out) as partial:
-            partial.mkdir()
-            module.write(encoder, layer, partial)
-            (partial / card_file.name).write_text(text)
+    text = card(encoder, layer, model, module.usage(encoder, layer, out.name), not module.SUFFIX)
+    with named_output(out), _scratch(card_file.parent) as scratch:
+        module.write(encoder, layer, scratch / out.name if module.SUFFIX else scratch)
+        (scratch / card_file.name).write_text(text, encoding="utf-8")
     click.echo(f"{out}: {encoder.dim(layer)} features; what it is: {card_file}\n")
     click.echo(module.usage(encoder, layer, str(out)), nl=False)
 
 
-def _targets(out: Path, suffix: str, name: str) -> tuple[Path, Path]:
-    """Where the export goes, and the card about it."""
-    if not suffix:
-        return out, out / "README.md"
-    if out.suffix not in ("", suffix):
+def _target(model: Path, out: Path, suffix: str, name: str) -> Path:
+    """What is written. Raises SeppError for a name that it cannot have."""
+    if out.suffix not in ("", suffix) and suffix:
         raise SeppError(f"{out}: --format {name} writes a file whose name ends in {suffix}")
-    out = out.with_suffix(suffix)
-    return out, out.with_suffix(".md")
+    out = out.with_suffix(suffix) if suffix else out
+    if out.exists() and out.is_dir() == bool(suffix):
+        written = "a file" if suffix else "a folder"
+        raise SeppError(f"{out}: --format {name} writes {written}, which this is not; name another")
+    if out.resolve() == model.resolve():
+        raise SeppError(f"{out}: is the encoder itself; name another folder")
+    return out
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder whose files go to `folder` at the end; whatever else is there stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        yield Path(scratch)
+        folder.mkdir(exist_ok=True)
+        for file in Path(scratch).iterdir():
+            os.replace(file, folder / file.name)

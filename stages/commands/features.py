@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from stages.common.artifacts import named_output
 from stages.common.command import command
 from stages.common.errors import SeppError
 from stages.retrieval.features_file import About, write_features
@@ -51,5 +52,6 @@ def main(
     about = About(weights_digest(encoder), layer, normalize, encoder.config.image_size)
     dim = encoder.dim(layer)
     blocks = embed_images(encoder, found, layer, skip_broken, model)
-    total = write_features(out, dim, about, blocks)
+    with named_output(out):
+        total = write_features(out, dim, about, blocks)
     log.info("%s: %s images, %d features each (%s)", out, f"{total:,}", dim, layer)

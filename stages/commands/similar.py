@@ -62,7 +62,7 @@ def main(
         blocks = read_features(images)
     hits = nearest(encoder.embed([picture], layer)[0].numpy(), blocks, count, Path(file))
     page = render(picture, file, hits, str(model), str(images))
-    with artifacts.atomic(output) as partial:
+    with artifacts.named_output(output, "-o"), artifacts.atomic(output) as partial:
         partial.write_text(page, encoding="utf-8")
     print_hits(hits, output)
 

@@ -13,8 +13,6 @@ Both functions raise ExportError for an encoder that the format has no words for
 
 from __future__ import annotations
 
-import json
-
 from stages.common.errors import SeppError
 from stages.ssl.encoder import Encoder, weights_digest
 from stages.ssl.preprocessing import shorter_edge
@@ -24,10 +22,10 @@ class ExportError(SeppError):
     """A format has no words for an encoder, or a library that it takes is not installed."""
 
 
-def facts(encoder: Encoder, layer: str) -> dict[str, str]:
+def facts(encoder: Encoder, layer: str) -> dict[str, object]:
     """What a file says of itself, for programs: how images are preprocessed, and whose weights."""
     config = encoder.config
-    told = {
+    return {
         "image_size": config.image_size,  # S: an image of S x S pixels is taken as it is
         "shorter_edge": shorter_edge(config.image_size),  # else resized to it, then centre-cropped
         "interpolation": "bilinear",
@@ -38,7 +36,4 @@ def facts(encoder: Encoder, layer: str) -> dict[str, str]:
         "layer": layer,
         "features": encoder.dim(layer),
         "encoder": weights_digest(encoder),
-    }
-    return {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()
     }

@@ -38,8 +38,8 @@ def write(encoder: Encoder, layer: str, path: Path) -> None:
     weights = encoder.backbone.state_dict()
     if not named:
         weights = {f"network.{key}": value for key, value in weights.items()}
-    files = _of_timm(encoder) if named else _of_transformers(encoder)
-    write_weights(path / "model.safetensors", weights, facts(encoder, layer))
+    files = _of_timm(encoder) if named else _of_transformers(encoder, layer)
+    write_weights(path / "model.safetensors", weights, "format", "pt")
     for name, text in files.items():
         (path / name).write_text(text)
 
@@ -87,7 +87,7 @@ def crop_share(size: int) -> float:
     return next(share for share in shares if math.floor(size / share) == edge)
 
 
-def _of_transformers(encoder: Encoder) -> dict[str, str]:
+def _of_transformers(encoder: Encoder, layer: str) -> dict[str, str]:
     """Files by name."""
     config = encoder.config
     network = torchvision.network(encoder)
@@ -103,7 +103,7 @@ def _of_transformers(encoder: Encoder) -> dict[str, str]:
         "architectures": ["Encoder"],
         "auto_map": {"AutoConfig": f"{CODE}.EncoderConfig", "AutoModel": f"{CODE}.Encoder"},
         "hidden_size": encoder.feature_dim,
-        "image_size": config.image_size,
+        **facts(encoder, layer),
     }
     processor = {
         "image_processor_type": "ImageProcessor",

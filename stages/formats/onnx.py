@@ -6,6 +6,7 @@ It takes uint8 RGB and normalises within, so that nothing is left to be got wron
 from __future__ import annotations
 
 import copy
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def write(encoder: Encoder, layer: str, path: Path) -> None:
     images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
     proto = _graph(model, images)
     for key, value in facts(encoder, layer).items():
-        proto.metadata_props.add(key=key, value=value)
+        proto.metadata_props.add(key=key, value=json.dumps(value))
     content = proto.SerializeToString(deterministic=True)
     with torch.inference_mode():
         _check(content, images, model(images), path)

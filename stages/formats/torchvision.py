@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -20,7 +21,8 @@ SUFFIX, LAYERS = ".safetensors", ("backbone",)
 
 def write(encoder: Encoder, layer: str, path: Path) -> None:
     network(encoder)  # or an error
-    write_weights(path, encoder.backbone.state_dict(), facts(encoder, layer))
+    about = json.dumps(facts(encoder, layer))
+    write_weights(path, encoder.backbone.state_dict(), "encoder", about)
 
 
 def usage(encoder: Encoder, layer: str, name: str) -> str:

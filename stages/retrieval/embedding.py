@@ -21,8 +21,8 @@ from stages.common.progress import Progress
 from stages.common.threads import in_order
 from stages.common.unit import unit_rows
 from stages.retrieval.images import Found, Images
-from stages.ssl.encoder import Encoder
-from stages.ssl.inference import devices, exact
+from stages.ssl.encoder import Encoder, exact
+from stages.ssl.inference import devices
 from stages.ssl.preprocessing import fitted
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ def embed_images(
     devices has a say in which images share one: each device gives the same bits for a batch.
 
     Raises:
-        BrokenImage: one does not decode, unless `skip_broken`, which tells what is left out.
+        DataError: an image does not decode, unless `skip_broken`, which names what is left out;
+            or none does.
         EmbeddingError: features are not finite, or all 0; it names the encoder `source`.
     """
     see = partial(_see, size=encoder.config.image_size)
@@ -70,6 +71,8 @@ def embed_images(
                 unit_rows(rows.features, np.array(rows.paths, dtype=object), source)  # a check
             progress.advance(len(rows.paths) + len(unseen))
             yield rows
+    if len(broken) == len(images):
+        raise DataError(f"{images.where}: no image decodes: {some(broken)}")
     if broken:
         log.warning("images that do not decode, left out: %d, %s", len(broken), some(broken))
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.backends import cudnn
 from torch.utils.data import DataLoader, Dataset
 
 from stages.common import env
@@ -19,12 +17,9 @@ from stages.common.images import ImageStore
 from stages.common.progress import Progress
 from stages.common.sections import Views
 from stages.ssl.batches import step_seed
-from stages.ssl.encoder import Encoder, EncoderConfig
+from stages.ssl.encoder import Encoder, EncoderConfig, exact
 from stages.ssl.preprocessing import central
 from stages.ssl.views import RandomViews
-
-# On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
-exact = partial(cudnn.flags, enabled=True, deterministic=True, allow_tf32=False)
 
 
 class PlainImages(Dataset):
