@@ -1,7 +1,7 @@
 """Semantic positive pairs for self-supervised learning, as a DVC pipeline.
 
 A module of this package is a DVC stage of the same name (`cli` is the `sepp` command); a folder is
-library code.
+library code. `load_encoder` is for who uses what comes out, in Python.
 
     source        lists the files of an external data set, so that a change in them is noticed
     prepare       data set                -> data/manifest.parquet, data/images.npy
@@ -18,3 +18,29 @@ library code.
                   rounds: embed_again to evaluate_again, with what an arm has become
     report        all of the above        -> reports/summary.json, index.html, pairs.png
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stages.ssl.encoder import Encoder
+
+
+def load_encoder(folder: Path | str) -> Encoder:
+    """The encoder in `folder`, e.g. models/sepp-0: a torch module in eval mode, ready for use.
+
+    encoder.embed(images)       features (N, D) of N images, each of Pillow's or a file's name
+    encoder.preprocess(image)   one as the network takes it, float32 (3, S, S): resized, its centre
+                                cropped, its channels normalised
+    encoder(batch)              features (B, D) of such a batch (B, 3, S, S)
+    encoder.config              S, mean, std, backbone, and how it was trained
+
+    D is that of the backbone's features; `embed` and the call take layer="projection", too.
+
+    Raises CheckpointError where the folder holds no encoder.
+    """
+    from stages.ssl.encoder import Encoder  # here, since it loads torch
+
+    return Encoder.load(Path(folder))

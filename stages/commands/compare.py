@@ -50,10 +50,6 @@ def main(names: tuple[str, ...], output: Path) -> None:
         raise SeppError(f"there is nothing to compare: left out are {told}")
     rows = compare(found if names else experiments.merged(found), left_out, revisions.head())
     page = render(rows)
-    try:
-        with artifacts.atomic(output) as partial:
-            partial.write_text(page, encoding="utf-8")
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        told = f"{output}: cannot be written ({error.strerror}); name another file with -o"
-        raise SeppError(told) from None
+    with artifacts.named_output(output, "-o"), artifacts.atomic(output) as partial:
+        partial.write_text(page, encoding="utf-8")
     print_comparison(rows, output)

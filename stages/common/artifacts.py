@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.common.errors import ArtifactError
+from stages.common.errors import ArtifactError, SeppError
 
 KINDS = ("instance", "semantic", "duplicate", "random", "oracle")
 
@@ -78,6 +78,16 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_output(path: Path, option: str | None = None) -> Iterator[None]:
+    """For a file that a user names, by `option`: raises SeppError where it cannot be there."""
+    try:
+        yield
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        remedy = f"name another file{f' with {option}' if option else ''}"
+        raise SeppError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
 
 
 @contextmanager

@@ -17,15 +17,16 @@ PAGE = ("*.j2", "*.css", "*.js")
 def imported_files(*modules: str) -> set[str]:
     """Paths, relative to the repository, of all project files that `modules` run when imported.
 
-    Packages whose `__init__` holds a docstring alone are left out: they change no result. The
-    templates, styles and scripts of a page that lie beside a module are its code, too.
+    Packages whose `__init__` holds a docstring alone are left out: they change no result. So is the
+    whole's own, whose function is for users, and no stage calls it. The templates, styles and
+    scripts of a page that lie beside a module are its code, too.
     """
     seen: dict[str, Path] = {}
     todo = list(modules)
     while todo:
         name = todo.pop()
         path = _file(name)
-        if path is None or name in seen:
+        if path is None or name in (PACKAGE, *seen):
             continue
         seen[name] = path
         todo += _imports(path)

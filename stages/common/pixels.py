@@ -51,7 +51,7 @@ def decode(source: Path | bytes | BinaryIO, name: str = "") -> Image.Image:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
-            return _rgb(image)
+            return upright(image)
     except MemoryError:
         raise  # of this machine, and not of the file
     except UnidentifiedImageError:  # its own message is an address in memory
@@ -113,13 +113,15 @@ def _set_up() -> None:
     warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """An opened image as `decode` gives it."""
     shown = _eight_bits(image)
     if shown.has_transparency_data:
         page = Image.new("RGBA", shown.size, "white")
         page.alpha_composite(shown.convert("RGBA"))
         shown = page
     shown = shown.convert("RGB")
+    shown.info = {}  # which says that it is to be turned
     turn = TURNS.get(_orientation(image))
     return shown if turn is None else shown.transpose(turn)
 

@@ -32,7 +32,7 @@ def unit_rows(
             more = f" and {bad.sum() - 3:,} more" if bad.sum() > 3 else ""
             raise EmbeddingError(
                 f"{source}: {noun} {first}{more}: {problem}, so without a cosine similarity; "
-                f"the sampler has {cause}: change its section in params.yaml and run `dvc repro`"
+                f"the encoder has {cause}: change its section in params.yaml and run `dvc repro`"
             )
     scale = np.where(np.abs(norms - 1) > UNIT, norms, 1)
     if (scale == 1).all():

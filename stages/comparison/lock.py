@@ -27,8 +27,7 @@ def outdated(params: Leaves, lock: str) -> list[str]:
     for name, block in STAGE.findall(lock):
         if not _current(name, params):
             continue
-        found = PARAMS.search(block)
-        for key, value in _leaves(found[1]).items() if found else ():
+        for key, value in params_of(block).items():
             if key not in params or params[key] != value:
                 changed.append(key)
         for path, digest in FILE.findall(block):
@@ -46,6 +45,12 @@ def _current(stage: str, params: Leaves) -> bool:
     arms, rounds, seeds = (params.get(key) or [] for key in ("arms", "rounds", "seeds"))
     known = [*arms, *(f"round{place}" for place in range(len(rounds)))]
     return of in known and seed in map(str, seeds)
+
+
+def params_of(block: str) -> Leaves:
+    """Those that a stage ran with."""
+    found = PARAMS.search(block)
+    return _leaves(found[1]) if found else {}
 
 
 @functools.cache  # most stages of most experiments are those of another, too

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stages.comparison.charts import gain_chart
 from stages.comparison.rows import BREAK, Comparison
 from stages.reporting import words
+from stages.reporting.templates import templates
 
 HERE = Path(__file__).parent
 CHARTS = {"linear": "Gain in linear top-1, points", "knn": "Gain in kNN top-1, points"}
@@ -18,17 +18,11 @@ CHARTS = {"linear": "Gain in linear top-1, points", "knn": "Gain in kNN top-1, p
 
 def render(found: Comparison) -> str:
     """The whole page; the same rows give the same bytes."""
-    templates = Environment(
-        loader=FileSystemLoader([HERE, HERE.parent / "reporting"]),  # whose style it shares
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"breakable": breakable, "coded": coded}
+    environment = templates(HERE)
+    environment.filters |= {"breakable": breakable, "coded": coded}
     gained = [row for row in found.rows if row.gain]
     drawn = {name: gain_chart(name, title, gained) for name, title in CHARTS.items() if gained}
-    return templates.get_template("compare.html.j2").render(
+    return environment.get_template("compare.html.j2").render(
         rows=found.rows,
         arms=found.arms,
         reading=found.reading,

@@ -32,7 +32,7 @@ def read(root: Path) -> Dataset:
             f"{root}: holds no train*.parquet (nor in its data/); "
             "set SEPP_DATA_ROOT to the folder of the Parquet files"
         )
-    first = _open(shards["train"][0])
+    first = open_file(shards["train"][0])
     labels = {name: _labels(paths) for name, paths in shards.items()}
     tests = [name for name in TESTS if name in shards]
     # The hub's ImageNet has a test split whose labels are secret, and given as -1.
@@ -40,25 +40,25 @@ def read(root: Path) -> Dataset:
     splits = [
         Split(
             *(ours, labels[name]),
-            encoded=partial(_images, shards[name]),
+            encoded=partial(images, shards[name]),
             origin=", ".join(path.name for path in shards[name][:3]),
         )
         for ours, name in zip(("train", "test"), ["train", *tests[:1]], strict=False)
     ]
-    return Dataset(splits, _classes(first), _unlabelled(shards))
+    return Dataset(splits, class_names(first), _unlabelled(shards))
 
 
 def _named(files: list[Path], split: str) -> list[Path]:
     return [f for f in files if split in f.stem.replace(".", "-").replace("_", "-").split("-")]
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    with _reading(path):
+def open_file(path: Path) -> pq.ParquetFile:
+    with reading(path):
         return pq.ParquetFile(path, memory_map=True)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Raises DataError for what pyarrow raises on a damaged file."""
     try:
         yield
@@ -67,7 +67,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: does not read as Parquet ({reason}); fetch it again") from None
 
 
-def _column(file: pq.ParquetFile, names: tuple[str, ...]) -> str | None:
+def column_name(file: pq.ParquetFile, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in file.schema_arrow.names), None)
 
 
@@ -75,12 +75,12 @@ def _labels(paths: list[Path]) -> np.ndarray:
     """(N,) int64; -1 for all rows of a file that has no label column, and for nulls."""
     parts = []
     for path in paths:
-        file = _open(path)
-        name = _column(file, LABELS)
+        file = open_file(path)
+        name = column_name(file, LABELS)
         if name is None:
             parts.append(np.full(file.metadata.num_rows, -1))
             continue
-        with _reading(path):
+        with reading(path):
             column = file.read(columns=[name]).column(name)
         if not pa.types.is_integer(column.type):
             raise DataError(f"{path}: column {name!r} is {column.type}; labels need to be integers")
@@ -98,17 +98,21 @@ def _labels(paths: list[Path]) -> np.ndarray:
 
 def _unlabelled(shards: dict[str, list[Path]]) -> str | None:
     for path in (path for paths in shards.values() for path in paths):
-        file = _open(path)
-        if _column(file, LABELS) is None:
+        file = open_file(path)
+        if column_name(file, LABELS) is None:
             columns = ", ".join(file.schema_arrow.names)
             return f"{path}: has no column called {' or '.join(LABELS)}, only {columns}"
     return None
 
 
-def _images(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
+def images(paths: list[Path], row_groups: list[int] | None = None) -> Iterator[tuple[str, bytes]]:
+    """(name for messages, encoded image) of all rows, or of those in some row groups of each file.
+
+    Raises DataError where there is no column of images.
+    """
     for path in paths:
-        file = _open(path)
-        name = _column(file, IMAGES)
+        file = open_file(path)
+        name = column_name(file, IMAGES)
         if name is None:
             raise DataError(
                 f"{path}: has no image column; it needs one called {' or '.join(IMAGES)}, "
@@ -123,14 +127,14 @@ def _images(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
                 "struct<bytes: binary>"
             )
         row = 0
-        with _reading(path):
-            for batch in file.iter_batches(BLOCK, columns=[name]):
+        with reading(path):
+            for batch in file.iter_batches(BLOCK, row_groups, columns=[name]):
                 for value in batch.column(0).field("bytes") if nested else batch.column(0):
                     yield f"{path} row {row}", value.as_py() or b""
                     row += 1
 
 
-def _classes(file: pq.ParquetFile) -> list[str] | None:
+def class_names(file: pq.ParquetFile) -> list[str] | None:
     """Names that the hub's `datasets` library stored in the schema, if it did."""
     stored = (file.schema_arrow.metadata or {}).get(b"huggingface")
     if stored is None:

@@ -30,13 +30,17 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class Picture:
+class Thumbnail:
+    uri: str
+    width: int  # pixels
+    height: int
+    crisp: bool  # small, and shown with its pixels as squares
+
+
+@dataclass(frozen=True)
+class Picture(Thumbnail):
     id: int
     label: str
-    uri: str
-    width: int  # pixels of the thumbnail
-    height: int
-    crisp: bool
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,20 @@ def make_gallery(blocks: Blocks, images: Images) -> list[Card]:
 
 def picture(image_id: int, images: Images, edge: int = EDGE) -> Picture:
     """The image to the bit if it is small, else a thumbnail of at most `edge` pixels a side."""
-    image = images.read(image_id).convert("RGB")
+    shown = thumbnail(images.read(image_id).convert("RGB"), edge)
+    name = class_name(int(images.labels[image_id]), images.classes)
+    return Picture(**vars(shown), id=image_id, label=name)
+
+
+def thumbnail(image: Image.Image, edge: int = EDGE) -> Thumbnail:
+    """Of an image in RGB; what is small stays as it is, to the bit."""
     crisp = max(image.size) <= CRISP
     image.thumbnail((edge, edge))
     stream = io.BytesIO()
     image.save(stream, "PNG" if crisp else "JPEG", quality=85)
     uri = f"data:image/{'png' if crisp else 'jpeg'};base64,"
     uri += base64.b64encode(stream.getvalue()).decode()
-    name = class_name(int(images.labels[image_id]), images.classes)
-    return Picture(image_id, name, uri, *image.size, crisp)
+    return Thumbnail(uri, *image.size, crisp)
 
 
 def class_name(label: int, classes: list[str] | None) -> str:

@@ -7,9 +7,7 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.reporting import charts, further, words
@@ -19,8 +17,8 @@ from stages.reporting.gallery import Card
 from stages.reporting.inputs import Rows, Runs
 from stages.reporting.scores import ScoreSection
 from stages.reporting.sprite import Sprite, make_sprite
+from stages.reporting.templates import HERE, templates
 
-HERE = Path(__file__).parent
 MOST = 4_900_000  # bytes of the page
 SPRITE = 3_200_000  # of these, at most, for the explorer's pictures
 # In this order, as one script whose names are its own.
@@ -57,14 +55,7 @@ class Findings:
 
 def render(findings: Findings) -> str:
     """The whole page, at most 5 MB; the same findings give the same bytes."""
-    templates = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page, known = templates.get_template("page.html.j2"), _context(findings)
+    page, known = templates(HERE).get_template("page.html.j2"), _context(findings)
     explorer = findings.explorer
     rest = len(page.render(known, sprite=None, explored=_json(explorer.data)).encode())
     sprite = make_sprite(explorer.thumbnails, min(SPRITE, MOST - rest))

@@ -7,19 +7,29 @@ method that trained it.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.backends import cudnn
 
 from stages.common.artifacts import atomic
 from stages.common.errors import CheckpointError
+from stages.common.pixels import decode, upright
 from stages.ssl.backbones import build_backbone
 from stages.ssl.heads import HeadSpec, build_head
+from stages.ssl.preprocessing import Normalize, fitted
+
+# On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
+exact = partial(cudnn.flags, enabled=True, deterministic=True, allow_tf32=False)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class Encoder(nn.Module):
             config.backbone, config.stem, config.image_size
         )
         self.projection = build_head(config.projection) if config.projection else None
+        self.normalize = Normalize(config.mean, config.std)  # has no weights
         # Of a training that is to be continued: tensors and facts, written beside the weights.
         self.handover: tuple[dict[str, Tensor], dict[str, str]] | None = None
 
@@ -57,7 +68,7 @@ class Encoder(nn.Module):
         if self.config.projection is None:
             raise CheckpointError(
                 f"this encoder ({self.config.backbone}) has no projection head: "
-                "set embed.layer: backbone in params.yaml"
+                "set embed.layer: backbone in params.yaml, or give --layer backbone"
             )
         return self.config.projection[-1][1]
 
@@ -65,6 +76,33 @@ class Encoder(nn.Module):
         """Normalised images (B, 3, S, S) to features (B, D) of `layer`, backbone or projection."""
         features = self.backbone(images)
         return self.projection(features) if layer == "projection" else features
+
+    def preprocess(self, image: Image.Image | Path | str) -> Tensor:
+        """An image, or the file of one, as `forward` takes it: float32 (3, S, S).
+
+        Raises BrokenImage for a file that does not decode.
+        """
+        rgb = upright(image) if isinstance(image, Image.Image) else decode(Path(image))
+        pixels = fitted(rgb, self.config.image_size).to(self.normalize.mean.device)
+        return self.normalize(pixels.float() / 255)
+
+    @torch.inference_mode()
+    def embed(
+        self,
+        images: Iterable[Image.Image | Path | str],
+        layer: str = "backbone",
+        batch_size: int = 64,
+    ) -> Tensor:
+        """Features float32 (N, D) of images or their files, on the CPU; not normalised.
+
+        `torch.nn.functional.normalize` of them has cosine similarities for its inner products. The
+        encoder computes where it is: `encoder.to("cuda")` moves it.
+        """
+        images, rows = iter(images), [torch.empty(0, self.dim(layer))]
+        with exact():
+            while batch := [self.preprocess(x) for x in itertools.islice(images, batch_size)]:
+                rows.append(self(torch.stack(batch), layer).float().cpu())
+        return torch.cat(rows)
 
     def save(self, folder: Path) -> None:
         with atomic(folder) as partial:

@@ -9,9 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.backends import cudnn
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 
 from stages.common import env
 from stages.common.errors import SeppError
@@ -19,31 +17,23 @@ from stages.common.images import ImageStore
 from stages.common.progress import Progress
 from stages.common.sections import Views
 from stages.ssl.batches import step_seed
-from stages.ssl.encoder import Encoder, EncoderConfig
-from stages.ssl.views import Normalize, RandomViews
+from stages.ssl.encoder import Encoder, EncoderConfig, exact
+from stages.ssl.preprocessing import central
+from stages.ssl.views import RandomViews
 
 
 class PlainImages(Dataset):
-    """Images as the encoder wants to see them, without augmentation: uint8 (3, S, S).
-
-    An image that already has S x S pixels is left alone. Any other is resized, its shorter edge to
-    S * 256 / 224, and its centre cropped: the usual protocol of ImageNet.
-    """
+    """Images as the encoder wants to see them, without augmentation: uint8 (3, S, S)."""
 
     def __init__(self, store: ImageStore, ids: np.ndarray, size: int) -> None:
         self.store, self.ids, self.size = store, ids, size
-        self.resize = v2.Compose(
-            [v2.Resize(round(size * 256 / 224), antialias=True), v2.CenterCrop(size)]
-        )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Tensor:
-        pixels = torch.from_numpy(np.array(self.store.pixels(int(self.ids[index])))).permute(
-            2, 0, 1
-        )
-        return pixels if pixels.shape[1:] == (self.size, self.size) else self.resize(pixels)
+        pixels = np.array(self.store.pixels(int(self.ids[index])))
+        return central(torch.from_numpy(pixels).permute(2, 0, 1), self.size)
 
 
 def device() -> torch.device:
@@ -60,6 +50,18 @@ def device() -> torch.device:
         raise SeppError(
             f"environment: SEPP_ACCELERATOR={name}: no such device; auto, cpu, gpu and mps are"
         ) from None
+
+
+def devices() -> list[torch.device]:
+    """As many as SEPP_DEVICES says, for work that one process spreads over several."""
+    first, count = device(), env.devices()
+    there = torch.cuda.device_count() if first.type == "cuda" else 1
+    count = there if count == "auto" else count
+    if first.type != "cuda":
+        return [first] * count
+    if count > there:
+        raise SeppError(f"environment: SEPP_DEVICES={count}: this torch sees {there} GPUs")
+    return [torch.device("cuda", place) for place in range(count)] if count > 1 else [first]
 
 
 class RandomEmbeddings(NamedTuple):
@@ -107,7 +109,6 @@ def encode_each(
     target = device()
     encoder = encoder.to(target).eval()
     config = encoder.config
-    normalize = Normalize(config.mean, config.std).to(target)
     workers = 0 if store.packed is not None else env.workers()
     loader = DataLoader(PlainImages(store, ids, config.image_size), batch_size, num_workers=workers)
     counts = views.counts if views else (0,)
@@ -115,13 +116,12 @@ def encode_each(
     start = 0
     with Progress(label, len(ids), "images") as progress:
         for images in loader:
-            # On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
-            with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            with exact():
                 images = images.to(target)
                 if draw:
                     torch.manual_seed(step_seed(views.seed, start))
                 seen = (draw(images) for _ in range(max(counts)))
-                inputs = itertools.chain([normalize(images.float() / 255)], seen)
+                inputs = itertools.chain([encoder.normalize(images.float() / 255)], seen)
                 features = _means((_features(encoder, x, layers) for x in inputs), counts)
             batch = ids[start : start + len(images)]
             yield batch, {key: x.float().cpu().numpy() for key, x in features.items()}

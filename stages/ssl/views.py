@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from stages.common.sections import Views
 from stages.ssl.crops import RandomResizedCrop
+from stages.ssl.preprocessing import Normalize
 
 SIGMA = (0.1, 2.0)  # of the blur, pixels
 
@@ -70,15 +71,3 @@ def blur_kernel(size: int) -> int:
     it cuts off the widest Gaussian within three sigma (nor wider than its reflection allows)."""
     radius = max(size // 20, math.ceil(3 * SIGMA[1]))
     return 2 * min(radius, size - 1) + 1
-
-
-class Normalize(nn.Module):
-    """Pixels to zero mean and unit deviation per channel."""
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W), in [0, 1]
-        return (images - self.mean) / self.std

@@ -61,6 +61,19 @@ def test_templates_beside_a_module_are_its_code(package, tmp_path):
     assert "stages/p/page.html.j2" in imported_files("stages.one")
 
 
+def test_what_the_whole_package_offers_its_users_is_no_stages_code(package):
+    package(__init__="def f():\n    import stages.two", one="x = 1", two="x = 1")
+    assert imported_files("stages.one") == {"stages/one.py"}
+
+
+def test_the_whole_package_runs_nothing_of_ours_when_imported():
+    code = "import sys, stages; print(*(n for n in sys.modules if n.split('.')[0] == 'stages'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["stages"]
+
+
 def test_several_modules_are_joined(package):
     package(one="x = 1", two="x = 1")
     assert imported_files("stages.one", "stages.two") == {"stages/one.py", "stages/two.py"}
@@ -76,6 +89,7 @@ def test_it_holds_every_project_file_that_python_loads():
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     loaded = {file.removeprefix(f"{ROOT}/") for file in done.stdout.split()}
+    loaded.remove("stages/__init__.py")  # which serves users
     without_code = {file for file in loaded if not closure._has_code(ROOT / file)}
     assert loaded - without_code <= imported_files("stages.mine")
     assert "stages/mining/rows.py" in loaded

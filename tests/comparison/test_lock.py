@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.comparison.differences import flatten
-from stages.comparison.lock import FILE, PARAMS, STAGE, _leaves, outdated
+from stages.comparison.lock import FILE, STAGE, outdated, params_of
 from tests.conftest import REPOSITORY, YAML_SAFE
 
 PARAMS_NOW = {
@@ -38,10 +38,7 @@ def test_the_file_is_read_as_yaml_reads_it():
     stages = YAML_SAFE.load(text)["stages"]
     assert list(blocks) == list(stages)
     for name, whole in stages.items():
-        found = PARAMS.search(blocks[name])
-        assert (_leaves(found[1]) if found else {}) == flatten(
-            whole.get("params", {}).get("params.yaml", {})
-        )
+        assert params_of(blocks[name]) == flatten(whole.get("params", {}).get("params.yaml", {}))
         files = [(f["path"], f["md5"]) for key in ("deps", "outs") for f in whole.get(key, [])]
         assert FILE.findall(blocks[name]) == files
 

@@ -8,7 +8,8 @@ from torchvision.transforms.v2 import functional as tv
 from stages.common.params import load_all
 from stages.common.sections import Views
 from stages.ssl.batches import random_crop
-from stages.ssl.views import Normalize, RandomViews, blur_kernel, runs
+from stages.ssl.preprocessing import Normalize
+from stages.ssl.views import RandomViews, blur_kernel, runs
 from tests.conftest import REPOSITORY
 
 CIFAR = load_all(REPOSITORY / "stages/presets/cifar10.yaml").views

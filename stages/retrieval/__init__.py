@@ -1,0 +1,1 @@
+"""Features of any images, and which images are nearest to one."""
