@@ -65,6 +65,8 @@ def run(
     training = encoder.config.training
     facts = ("epochs", "rows", "steps", "steps_before", "batch_size")
     about = {"arm": arm, "seed": seed, **{key: training.get(key) for key in facts}}
+    if "weights" in training:  # that it started from
+        about["weights"] = training["weights"]["name"]
     missing = why_not(store)
     if missing:
         log.warning("linear_eval %s-%d: not evaluated: %s", arm, seed, missing)

@@ -87,11 +87,13 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
 
 
 def _cost(encoder: Encoder | None) -> dict[str, object]:
-    """How long `encoder` was trained here; null for None, whose training is not known."""
+    """How long `encoder` was trained here, and from what weights, where they were given; null for
+    None, whose training is not known."""
     facts = ("method", "epochs", "steps", "batch_size")
     training = encoder.config.training if encoder else {}
     cost = {fact: training.get(fact) for fact in facts}
-    return {**cost, "rows_seen": training["steps"] * training["batch_size"] if training else None}
+    cost["rows_seen"] = training["steps"] * training["batch_size"] if training else None
+    return {**cost, **({"weights": training["weights"]["name"]} if "weights" in training else {})}
 
 
 @command

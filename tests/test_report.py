@@ -104,7 +104,8 @@ def test_the_summary_is_what_one_computes_by_hand(folder):
     # Differences 2 and 4: t of one degree of freedom at 97.5 % is 12.7062.
     expected = {"mean": 3.0, "low": -9.706205, "high": 15.706205, "p": 0.204833, "n": 2}
     assert summary["gain"]["sepp"]["linear"] == {**expected, "differences": [2, 4]}
-    assert list(summary) == ["data", "pairs", "arms", "gain", "rounds", "sampler", "test_error"]
+    sections = ["data", "pairs", "arms", "gain", "rounds", "sampler", "weights", "test_error"]
+    assert list(summary) == sections
     assert summary["sampler"] == {
         "method": "nnclr", "epochs": 6, "rows_seen": 288, "continued": False,
         "equal_epochs": 3 * (144 + 288) / 144,

@@ -41,10 +41,10 @@ def summarise(
     means over seeds of count, accuracy and anchors_covered; it is an arm, too.
     sampler: method, epochs and rows_seen (null if not trained here); continued, whether the arms'
     rows include them; equal_epochs, what vanilla would have had of as many rows as sepp and the
-    sampler saw together. test_error: half the 95 % interval of vanilla's linear top-1 by the choice
-    of test images, in points. evaluations: what `further.summarise_each` says of each further one.
-    Where there is no number, it is null and ``note`` says why. Lists are
-    for programs: DVC leaves them out of `dvc metrics diff`.
+    sampler saw together. weights: names of given ones that trainings started from. test_error: half
+    the 95 % interval of vanilla's linear top-1 by the choice of test images, in points. evaluations:
+    what `further.summarise_each` says of each further one. Where there is no number, it is null and
+    ``note`` says why. Lists are for programs: DVC leaves them out of `dvc metrics diff`.
     """
     pairs = {key: mining.get(key) for key in PAIRS}
     if mining["accuracy"] is None or "note" in mining:  # none, or of some of the pairs alone
@@ -57,6 +57,7 @@ def summarise(
         "gain": _gains(runs, arms) if BASELINE in arms else {},
         "rounds": {name: _mined(mined) for name, mined in (rounds or {}).items()},
         "sampler": _sampler(sampler or {}, runs, arms, rounds or {}),
+        "weights": _weights(sampler or {}, runs),
         "test_error": _test_error(arms, runs),
         "evaluations": summarise_each(further or {}, BASELINE),
     }
@@ -119,6 +120,11 @@ def _sampler(facts: dict, runs: Runs, arms: dict, rounds: Collection[str]) -> di
     if all(rows) and epochs and told["rows_seen"] and not continued:
         equal = round(epochs * (rows[1] + told["rows_seen"]) / rows[0], 1)
     return {**told, "continued": continued, "equal_epochs": equal}
+
+
+def _weights(sampler: dict, runs: Runs) -> list[str]:
+    every = [sampler, *(result for results in runs.values() for result in results)]
+    return sorted({facts["weights"] for facts in every if "weights" in facts})
 
 
 def _gains(runs: Runs, arms: dict) -> dict:

@@ -145,7 +145,9 @@ def cost(summary: dict) -> str | None:
         had = f"{sampler['equal_epochs']:g} epochs, not {summary['arms'][BASELINE]['epochs']}"
         fair = f" Vanilla of equal total training would have had {had}."
     told = "; ".join(f"{', '.join(names)} {rows}" for rows, names in arms.items())
-    return f"Rows seen{within}: {told}.{fair}"
+    given = ", ".join(summary.get("weights", []))  # none, in one of an earlier version
+    before = f" Not counted: what {given} saw, which trainings started from." if given else ""
+    return f"Rows seen{within}: {told}.{fair}{before}"
 
 
 def mined(pairs: dict) -> str:

@@ -212,6 +212,16 @@ def test_what_a_checkpoint_saw_is_not_known():
     assert "equal" not in cost(summary)
 
 
+def test_what_given_weights_saw_is_not_counted():
+    assert "Not counted" not in cost(trained({"rows_seen": 3200}))
+    summary = trained({"rows_seen": 3200, "weights": "timm/resnet18.a1_in1k"})
+    assert summary["weights"] == ["timm/resnet18.a1_in1k"]
+    assert cost(summary).endswith(
+        " Not counted: what timm/resnet18.a1_in1k saw, which trainings started from."
+    )
+    assert cost(summary) in flowing(printed(summary))
+
+
 def test_numbers_for_people():
     assert signed(1.234) == "+1.23"
     assert signed(-1.0) == "−1.00"
