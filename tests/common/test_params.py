@@ -108,7 +108,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown evaluation": (
         {"evaluations": ["semi"]},
         "evaluations: unknown evaluation 'semi'",
-        "there are semi_supervised, transfer",
+        "there are detection, semi_supervised, transfer",
     ),
     "evaluation without its block": (
         {"evaluations": ["transfer"], "transfer": ...},
