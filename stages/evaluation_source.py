@@ -26,6 +26,11 @@ class Params(StageParams):
     """Nothing but the block of the evaluation."""
 
 
+def found(params_file: Path, evaluation: str) -> dict[str, object]:
+    """What the listing says of the files as they are now; raises DataError for a missing folder."""
+    return describe(evaluation, evaluation_block(params_file, evaluation))
+
+
 @command
 @params_option
 @evaluation_option
@@ -35,8 +40,7 @@ def main(params_file: Path, evaluation: str) -> None:
     Writes data/evaluations/<evaluation>.json. `dvc repro` runs it each time for each of
     `evaluations`; the evaluation runs again when the listing has changed.
     """
-    block = evaluation_block(params_file, evaluation)
-    artifacts.write_json(Outputs.of(evaluation).listing, describe(evaluation, block))
+    artifacts.write_json(Outputs.of(evaluation).listing, found(params_file, evaluation))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ from tests.conftest import REPOSITORY
 HEAVY = ("torch", "lightning", "torchvision", "kornia", "lightly")
 
 
-STAGES = ("source", "prepare", "checkpoint", "explore", "mine", "combine", "report", "cli")
+STAGES = ("source", "prepare", "checkpoint", "explore", "mine", "combine", "evaluation_source")
+STAGES = (*STAGES, "report", "cli")
 # Of the other commands, scores runs the encoder.
 COMMANDS = ("preset", "summary", "doctor", "clean_state", "thresholds", "label", "compare")
-LIBRARIES = ("mining.scores", "comparison.page", "comparison.table")  # which commands load late
+# Which commands and stages load late.
+LIBRARIES = ("mining.scores", "comparison.page", "comparison.table", "evaluation._sources")
 
 
 @pytest.mark.parametrize("module", [*STAGES, *(f"commands.{c}" for c in COMMANDS), *LIBRARIES])

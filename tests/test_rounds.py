@@ -82,3 +82,23 @@ def test_a_threshold_of_the_first_round_is_that_of_the_later_ones_too(checkout):
     graph = checkout.dvc("dag", "--dot", "linear_eval_again@round1-0")
     assert '"pretrain_again@round0-0" -> "embed_again@round1-0"' in graph
     assert '"mine_again@round0-0" -> "combine_again@round0-0"' in graph
+
+
+def test_an_evaluation_that_is_added_trains_nothing_anew(checkout):
+    """Of rounds, too; and what it reads from outside is looked at each time."""
+    block = {"datasets": ["digits"], "finetune": False, "iterations": 5}
+    added = {**CHANGES, "evaluations": ["transfer"], "transfer": block}
+    write_params(checkout.folder / "params.yaml", added)
+    arms = {f"evaluate@transfer-{arm}-0" for arm in ("vanilla", "sepp")}
+    rounds = {f"evaluate_again@transfer-round{place}-0" for place in (0, 1)}
+    source = "evaluation_source@transfer"
+    assert set(checkout.ran("repro")) == {source, *arms, *rounds, "report"}
+    found = checkout.metric("summary")["evaluations"]["transfer"]
+    assert set(found["arms"]) == {"vanilla", "sepp", "round2", "round3"}
+    assert found["gain"]["round3"]["digits_linear"]["n"] == 1
+    assert "digits, linear, top-1" in checkout.sepp_summary()
+    assert "NOTE" not in checkout.sepp_summary()
+    assert checkout.ran("repro") == [source]
+    write_params(checkout.folder / "params.yaml", CHANGES)
+    assert checkout.ran("repro") == ["report"]
+    assert checkout.metric("summary")["evaluations"] == {}

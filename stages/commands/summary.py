@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages import checkpoint, source
+from stages import checkpoint, evaluation_source, source
 from stages.common import artifacts, env, weights
 from stages.common.command import command
-from stages.common.errors import ArtifactError, CheckpointError
+from stages.common.errors import ArtifactError, CheckpointError, DataError
 from stages.common.params import load_all
 from stages.common.sections import BUNDLED
 from stages.reporting.freshness import stale
@@ -26,7 +26,9 @@ def main() -> None:
     numbers = artifacts.read_json(file, "report")
     if not numbers.keys() >= KEYS:
         raise ArtifactError(file, "was written by another version", "report")
-    changed = ", ".join(filter(None, [_files_changed(), _weights_changed(), stale()]))
+    changed = ", ".join(
+        filter(None, [_files_changed(), _outside_changed(), _weights_changed(), stale()])
+    )
     print_summary(numbers, Path("reports/index.html"), changed or None)
 
 
@@ -37,6 +39,20 @@ def _files_changed() -> str | None:
         return None
     same = artifacts.read_json(listed, "source") == source.describe(name)
     return None if same else f"files in {env.data_root()}"
+
+
+def _outside_changed() -> str | None:
+    """Whether what evaluations read from outside is other than when it was listed last."""
+    changed = []
+    for name in load_all(Path("params.yaml")).evaluations:
+        listed = evaluation_source.Outputs.of(name).listing
+        try:
+            found = evaluation_source.found(Path("params.yaml"), name)
+        except DataError:  # the next `dvc repro` says that a folder is gone
+            found = None
+        if listed.exists() and artifacts.read_json(listed, f"evaluation_source@{name}") != found:
+            changed.append(f"files that {name} reads")
+    return ", ".join(changed) or None
 
 
 def _weights_changed() -> str | None:

@@ -35,12 +35,12 @@ def regress(
         for rows, labels in zip(x.split(BLOCK), y.split(BLOCK), strict=True):
             scores = torch.addmm(weights[-1], rows, weights[:-1])  # (B, classes)
             logs = scores.log_softmax(1)
-            loss -= float(logs.gather(1, labels[:, None]).double().sum())
+            loss -= float(logs.gather(1, labels[:, None]).cpu().double().sum())
             error = logs.exp_()
             error[torch.arange(len(labels), device=x.device), labels] -= 1
             gradient[:-1].addmm_(rows.T, error)
             gradient[-1] += error.sum(0)
-        flat_gradient = gradient.double().cpu().numpy() / len(x)
+        flat_gradient = gradient.cpu().double().numpy() / len(x)
         matrix = flat.reshape(start.shape)[:-1]
         flat_gradient[:-1] += strength * matrix
         loss = loss / len(x) + strength / 2 * float((matrix**2).sum())
