@@ -1,8 +1,9 @@
 """Bring a data set into the form that all later stages read: a manifest, and packed images.
 
 Every image is decoded once here, so that a broken one is found before a long training and not in
-the middle of it. Images of one size that fit `data.pack_gib` are held decoded in images.npy; the
-images of larger Parquet sets are held there as encoded bytes; larger folders stay where they are.
+the middle of it. Images of one size (which `data.resize` makes them) that fit `data.pack_gib` are
+held decoded in images.npy; the images of larger Parquet sets are held there as encoded bytes;
+larger folders stay where they are.
 """
 
 from __future__ import annotations
@@ -76,16 +77,17 @@ def make(params: Params, root: Path, outputs: Outputs) -> None:
     for found in surveys:
         if not len(found.rows):
             raise DataError(f"{root}: the {found.split.name} split has no images")
-    pack = _fits(surveys, data)
-    if not pack and any(found.split.pixels is not None for found in surveys):
+    size = _packed_size(surveys, data)
+    if size is None and any(found.split.pixels is not None for found in surveys):
         raise ParamError(
             "params.yaml", "data.pack_gib", f"{data.pack_gib} GiB do not hold {data.name}: raise it"
         )
-    _write_images(outputs.images, surveys, pack)
+    _write_images(outputs.images, surveys, size, data.resize)
     about = {"name": data.name, "classes": dataset.classes, "left_out": len(broken)}
-    table = _manifest(surveys, pack)
+    about["resize"] = data.resize  # what lies beside the square is lost
+    table = _manifest(surveys, size is not None)
     artifacts.write_parquet(outputs.manifest, table, artifacts.MANIFEST, about)
-    log.info("%s: %s", data.name, _summary(surveys, table, pack))
+    log.info("%s: %s", data.name, _summary(surveys, table, size is not None))
 
 
 def _parts(dataset: Dataset, data: Data, seed: int) -> list[tuple[Split, np.ndarray]]:
@@ -124,22 +126,36 @@ def _summary(surveys: list[Survey], table: pa.Table, pack: bool) -> str:
     return ", ".join(told + [f"{unlabelled:,} without a label"] * bool(unlabelled))
 
 
-def _fits(surveys: list[Survey], data: Data) -> bool:
-    """Whether all images share one size and fit `data.pack_gib` decoded."""
+def _packed_size(surveys: list[Survey], data: Data) -> tuple[int, int] | None:
+    """Width and height at which all images are held decoded; None where they are not: their sizes
+    differ, or they do not fit `data.pack_gib`."""
     sizes = set().union(*(found.sizes for found in surveys))
+    if data.resize is not None:
+        sizes = {(data.resize, data.resize)}
     if len(sizes) > 1:
-        return False
+        return None
     ((width, height),) = sizes
-    total = sum(len(found.rows) for found in surveys) * width * height * 3
-    return total <= data.pack_gib * 2**30
+    needed = sum(len(found.rows) for found in surveys) * width * height * 3 / 2**30
+    if needed <= data.pack_gib:
+        return width, height
+    if data.resize is not None:
+        raise ParamError(
+            *("params.yaml", "data.resize"),
+            f"{data.resize}: squares of all images take {needed:.1f} GiB, and data.pack_gib is "
+            f"{data.pack_gib}: raise that, lower this, or set it to null to decode images anew for "
+            "each view",
+        )
+    return None
 
 
-def _write_images(path: Path, surveys: list[Survey], pack: bool) -> None:
+def _write_images(
+    path: Path, surveys: list[Survey], size: tuple[int, int] | None, resize: int | None
+) -> None:
     """images.npy: (N, H, W, 3) pixels, (bytes,) of encoded images, or empty for folders."""
-    if pack:
-        width, height = next(iter(surveys[0].sizes))
+    if size is not None:
+        width, height = size
         shape: tuple[int, ...] = (sum(len(f.rows) for f in surveys), height, width, 3)
-        blocks: Iterable[np.ndarray] = (b for found in surveys for b in decoded(found))
+        blocks: Iterable[np.ndarray] = (b for found in surveys for b in decoded(found, resize))
     elif surveys[0].split.encoded is not None:
         shape = (sum(int(found.lengths.sum()) for found in surveys),)
         blocks = (np.frombuffer(b, np.uint8) for found in surveys for b in found.contents())

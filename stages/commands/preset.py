@@ -1,8 +1,7 @@
-"""Write the recipe NAME to params.yaml."""
+"""Write the recipe NAME to params.yaml, or with `auto` one for your images and this machine."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -13,33 +12,55 @@ from stages.common import artifacts, weights
 from stages.common.command import command
 from stages.common.errors import SeppError
 from stages.common.sections import BUNDLED, plugins
+from stages.recipe.duration import seconds_of
+from stages.recipe.other import on_other_data
+from stages.recipe.text import PRESETS, is_sealed, preset, values_of
 
-PRESETS = Path(__file__).parents[1] / "presets"
+AUTO = "auto"
+PARAMS = Path("params.yaml")
 
 
 @command
-@click.argument("name", type=click.Choice(sorted(f.stem for f in PRESETS.glob("*.yaml"))))
+@click.argument("name", type=click.Choice([*sorted(f.stem for f in PRESETS.glob("*.yaml")), AUTO]))
 @click.option(
-    "--data", type=click.Choice(plugins("datasets")), help="Use the recipe on another data set."
+    "--data",
+    type=click.Choice(plugins("datasets")),
+    help="Use the recipe on another data set, e.g. on your own images in SEPP_DATA_ROOT.",
+)
+@click.option(
+    "--budget",
+    metavar="TIME",
+    help="With auto, how long `dvc repro` may take: 30m (where none is given), 8h, 2d.",
 )
 @click.option("--force", is_flag=True, help="Replace a params.yaml that git has not recorded.")
-def main(name: str, data: str | None, force: bool) -> None:
+def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
     """Write the recipe NAME to params.yaml.
 
-    `--data imagefolder` or `--data parquet` takes the recipe for your own images in
-    SEPP_DATA_ROOT. An edited params.yaml that is not committed is kept, unless --force is given.
+    `auto --data imagefolder` (or parquet) looks at your images in SEPP_DATA_ROOT and at this
+    machine, times some steps, and writes what trains sensibly in --budget, with the time that each
+    stage will take.
+
+    Any other NAME keeps its recipe on another data set (--data), view size included; but mean and
+    std are measured on that data, and it says so where views and images are of very different
+    sizes.
+
+    An edited params.yaml that is not committed is kept, unless --force is given.
     """
-    target = Path("params.yaml")
-    choices = [None, *plugins("datasets")]
-    known = {_recipe(f.stem, choice) for f in PRESETS.glob("*.yaml") for choice in choices}
-    if target.exists() and not force and target.read_text() not in known and _uncommitted(target):
-        raise SeppError(
-            "params.yaml: has changes that git has not recorded; commit them, undo them with "
-            "`git checkout params.yaml`, or use --force"
-        )
-    text = _recipe(name, data)
-    with artifacts.atomic(target) as partial:
-        partial.write_text(text)
+    seconds = seconds_of("30m" if budget is None else budget)
+    if budget is not None and name != AUTO:
+        raise SeppError(f"--budget: goes with auto, and the recipe {name} has a length of its own")
+    if name == AUTO and data is None:
+        raise SeppError("auto: needs --data, e.g. --data imagefolder with SEPP_DATA_ROOT set")
+    if not force:
+        _check_replaceable(PARAMS)
+    if name == AUTO:
+        from stages.recipe.auto import planned  # late: it loads torch
+
+        written = planned(data, seconds)
+    else:
+        written = _recipe(name, data)
+    with artifacts.atomic(PARAMS) as partial:
+        partial.write_text(written, encoding="utf-8")
     if (data or name) in BUNDLED:  # no stage lists them: what an external set left is out of date
         artifacts.write_json(source.Outputs.listing, source.describe(data or name))
     for section in checkpoint.SECTIONS:  # to which no preset gives weights
@@ -50,13 +71,25 @@ def main(name: str, data: str | None, force: bool) -> None:
 
 
 def _recipe(name: str, data: str | None) -> str:
-    """The preset's text, on its own data set or on `data`."""
-    text = (PRESETS / f"{name}.yaml").read_text()
-    if data:
-        watch = "" if data in BUNDLED else data
-        text = re.sub(r"(?m)^  name: \w+", f"  name: {data}", text, count=1)
-        text = re.sub(r"(?m)^  watch: \[\w*\]", f"  watch: [{watch}]", text, count=1)
-    return text
+    """The preset's text, on its own data set or, with statistics measured there, on `data`."""
+    plain = preset(name)
+    if data is None or data == values_of(plain)["data"]["name"]:
+        return plain
+    return on_other_data(name, data)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raises SeppError for edits that git has not recorded."""
+    if not path.exists():
+        return
+    present = path.read_text(encoding="utf-8")
+    if present in {f.read_text(encoding="utf-8") for f in PRESETS.glob("*.yaml")}:
+        return
+    if not is_sealed(present) and _uncommitted(path):
+        raise SeppError(
+            "params.yaml: has changes that git has not recorded; commit them, undo them with "
+            "`git checkout params.yaml`, or use --force"
+        )
 
 
 def _uncommitted(path: Path) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from stages.common.errors import BrokenImage
 
@@ -73,6 +73,14 @@ def read(source: Path | bytes | BinaryIO, name: str) -> bytes:
     if not content:
         raise BrokenImage(name, "empty, 0 bytes")
     return content
+
+
+def square(image: Image.Image, edge: int | None) -> Image.Image:
+    """The central square of an image, with an edge of so many pixels: what lies beside it is lost.
+    None, or an image that is such a square already: as it is."""
+    if edge is None or image.size == (edge, edge):
+        return image
+    return ImageOps.fit(image, (edge, edge), Image.Resampling.BICUBIC)
 
 
 def is_image(path: Path) -> bool:

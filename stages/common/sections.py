@@ -60,6 +60,8 @@ class Data(Section):
     split: Annotated[float, Field(gt=0, lt=1)] | None
     unlabelled: bool  # take a data set without a label column as it is; else stop
     skip_broken: bool  # leave out images that do not decode, and count them; else stop
+    # Pixels, edge of the square that is held of each image: its centre, made so large.
+    resize: Annotated[int, Field(ge=4)] | None
     pack_gib: Annotated[float, Field(ge=0)]  # equal-sized images up to this total are held decoded
 
     @field_validator("name")

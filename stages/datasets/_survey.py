@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from stages.common import env, pixels
 from stages.common.errors import BrokenImage
@@ -48,7 +50,7 @@ class Survey:
 
     def contents(self) -> Iterator[bytes]:
         """The encoded files, in the order of `rows`."""
-        files = _files(self.split, self.rows, self.root)
+        files = files_of(self.split, self.rows, self.root)
         return (pixels.read(source, name) for name, source in files)
 
 
@@ -60,7 +62,7 @@ def survey(split: Split, rows: np.ndarray, root: Path) -> Survey:
         return Survey(split, root, rows, {(width, height)}, nothing, [""] * len(rows), [], [])
     looks: list[Look | BrokenImage] = []
     with Progress(f"check {split.name}", len(rows), "images") as progress:
-        for look in _in_threads(_look, _files(split, rows, root)):
+        for look in in_threads(_look, files_of(split, rows, root)):
             looks.append(look)
             progress.advance()
     good = [look for look in looks if isinstance(look, Look)]
@@ -76,19 +78,22 @@ def survey(split: Split, rows: np.ndarray, root: Path) -> Survey:
     )
 
 
-def decoded(found: Survey) -> Iterator[np.ndarray]:
-    """Blocks (B, H, W, 3) uint8 of the images in the order of `rows`."""
+def decoded(found: Survey, resize: int | None = None) -> Iterator[np.ndarray]:
+    """Blocks (B, H, W, 3) uint8 of the images in the order of `rows`; of each its central square,
+    with an edge of `resize` pixels, if that is given."""
     if found.split.pixels is not None:
         for start in range(0, len(found.rows), BLOCK):
-            yield found.split.pixels[found.rows[start : start + BLOCK]]
+            block = found.split.pixels[found.rows[start : start + BLOCK]]
+            yield block if resize is None else np.stack([_square(x, resize) for x in block])
         return
     with Progress(f"pack {found.split.name}", len(found.rows), "images") as progress:
-        for block in _in_threads(_pixels, _files(found.split, found.rows, found.root)):
+        work = functools.partial(_pixels, resize=resize)
+        for block in in_threads(work, files_of(found.split, found.rows, found.root)):
             yield block
             progress.advance()
 
 
-def _files(split: Split, rows: np.ndarray, root: Path) -> Iterator[tuple[str, Path | bytes]]:
+def files_of(split: Split, rows: np.ndarray, root: Path) -> Iterator[tuple[str, Path | bytes]]:
     """(name for messages, file or its bytes) of the images `rows`, which ascend."""
     if split.paths is not None:
         for row in rows:
@@ -101,7 +106,7 @@ def _files(split: Split, rows: np.ndarray, root: Path) -> Iterator[tuple[str, Pa
             yield file
 
 
-def _in_threads(
+def in_threads(
     work: Callable[[str, Path | bytes], T], files: Iterator[tuple[str, Path | bytes]]
 ) -> Iterator[T]:
     """work(name, source) in order. Pillow decodes without holding the interpreter's lock."""
@@ -121,5 +126,9 @@ def _look(name: str, source: Path | bytes) -> Look | BrokenImage:
     return Look(image.size, len(content), digest, name if black else None)
 
 
-def _pixels(name: str, source: Path | bytes) -> np.ndarray:  # (1, H, W, 3)
-    return np.asarray(pixels.decode(source, name))[None]
+def _square(image: np.ndarray, edge: int) -> np.ndarray:  # (H, W, 3) -> (E, E, 3)
+    return np.asarray(pixels.square(Image.fromarray(image), edge))
+
+
+def _pixels(name: str, source: Path | bytes, resize: int | None) -> np.ndarray:  # (1, H, W, 3)
+    return np.asarray(pixels.square(pixels.decode(source, name), resize))[None]

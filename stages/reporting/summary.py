@@ -42,8 +42,8 @@ def summarise(
     sampler: method, epochs and rows_seen (null if not trained here); continued, whether the arms'
     rows include them; equal_epochs, what vanilla would have had of as many rows as sepp and the
     sampler saw together. weights: names of given ones that trainings started from. test_error: half
-    the 95 % interval of vanilla's linear top-1 by the choice of test images, in points. evaluations:
-    what `further.summarise_each` says of each further one. Where there is no number, it is null and
+    the 95 % interval of vanilla's linear top-1 by the choice of test images, in points.
+    evaluations: what `further.summarise_each` says of each further one. Where there is no number, it is null and
     ``note`` says why. Lists are for programs: DVC leaves them out of `dvc metrics diff`.
     """
     pairs = {key: mining.get(key) for key in PAIRS}

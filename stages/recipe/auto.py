@@ -1,0 +1,45 @@
+"""`sepp preset auto`: looks at images and machine, times some steps, and makes a plan of them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from stages import datasets
+from stages.common import env
+from stages.common.params import AllParams, load_all
+from stages.recipe.choose import choose
+from stages.recipe.images import look
+from stages.recipe.leaves import params_text
+from stages.recipe.machine import machine
+from stages.recipe.plan import UNKNOWN, Costs, Plan, Setting
+from stages.recipe.text import sealed, with_header
+from stages.recipe.timing import Meter
+from stages.recipe.told import header, print_plan
+
+
+def planned(data: str, budget: float) -> str:
+    """The text of params.yaml for the data set `data`, to be trained on within `budget` seconds.
+
+    Raises:
+        DataError: the data is not there, no image of it decodes, or there are too few.
+        SeppError: a budget in which nothing can be trained.
+    """
+    images = look(data, datasets.read(data, env.data_root()), env.data_root())
+    here, meter = machine(), Meter()
+
+    def measure(setting: Setting) -> Costs:
+        params = _params(Plan(images, here, setting, UNKNOWN, (0,), 2))
+        return meter.costs(params, setting, images, here)
+
+    plan = choose(images, here, budget, measure)
+    print_plan(plan)
+    return sealed(with_header(params_text(plan), header(plan, budget)))
+
+
+def _params(plan: Plan) -> AllParams:
+    """What would be written of `plan`, as the stages read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(params_text(plan), encoding="utf-8")
+        return load_all(file)

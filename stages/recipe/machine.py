@@ -1,0 +1,71 @@
+"""What the machine has that a training runs on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from stages.common import env
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Machine:
+    kind: str  # cpu | cuda | mps
+    name: str  # of the GPU, "" without one
+    devices: int  # that a training uses, as SEPP_DEVICES and SEPP_NODES say
+    there: int  # GPUs that there are on this node
+    cores: int  # that this process may use
+    workers: int  # SEPP_WORKERS
+    memory: float  # GiB
+    device_memory: float  # GiB of a GPU, 0 without one
+
+    @property
+    def gpu(self) -> bool:
+        return self.kind != "cpu"
+
+    @property
+    def decoders(self) -> float:
+        """How many times the workers of one process the cores have for all, one a device."""
+        return max(1.0, min(self.devices, self.cores / max(1, self.workers)))
+
+    @property
+    def room(self) -> float:
+        """GiB that decoded images may take: a quarter of the memory, and of the GPU's."""
+        least = min(self.memory, self.device_memory or self.memory)
+        return max(0.1, round(least / 4, 1))
+
+    def __str__(self) -> str:
+        cores = f"{self.cores} core{'s' * (self.cores > 1)}, {self.memory:.0f} GiB"
+        if not self.gpu:
+            return f"{cores}, no GPU"
+        memory = f" of {self.device_memory:.0f} GiB" if self.device_memory else ""
+        return f"{self.devices} x {self.name}{memory}, {cores}"
+
+
+def machine() -> Machine:
+    """This one, as the environment (SEPP_ACCELERATOR, SEPP_DEVICES) lets a training use it."""
+    import torch  # late: it takes seconds, and not all commands need it
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    kind, name, there, device_memory = "cpu", "", 0, 0.0
+    if env.on_gpu(torch.cuda.is_available()):
+        about = torch.cuda.get_device_properties(env.local_rank())
+        kind, name, there = "cuda", about.name, torch.cuda.device_count()
+        device_memory = about.total_memory / GIB
+    elif env.accelerator() in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        kind, name, there = "mps", "Apple GPU", 1
+    wanted = env.devices()
+    each = max(1, there) if wanted == "auto" else int(wanted)
+    return Machine(
+        kind=kind,
+        name=name,
+        devices=each * env.nodes(),
+        there=there,
+        cores=cores or 1,
+        workers=env.workers(),
+        memory=memory,
+        device_memory=device_memory,
+    )
