@@ -43,8 +43,9 @@ def summarise(
     rows include them; equal_epochs, what vanilla would have had of as many rows as sepp and the
     sampler saw together. weights: names of given ones that trainings started from. test_error: half
     the 95 % interval of vanilla's linear top-1 by the choice of test images, in points.
-    evaluations: what `further.summarise_each` says of each further one. Where there is no number, it is null and
-    ``note`` says why. Lists are for programs: DVC leaves them out of `dvc metrics diff`.
+    evaluations: what `further.summarise_each` says of each further one. Where there is no number,
+    it is null and ``note`` says why. Lists are for programs: DVC leaves them out of `dvc metrics
+    diff`.
     """
     pairs = {key: mining.get(key) for key in PAIRS}
     if mining["accuracy"] is None or "note" in mining:  # none, or of some of the pairs alone
