@@ -90,15 +90,15 @@ class Plan:
         every, epoch, embed = images.train + images.test, self.steps * self._step, self._embed
         looks = 1 + self.setting.packed  # to check an image, and to pack it
         pairs = self.mined**2 / 2
-        # Where there are no labels, it says so and ends.
+        # Multiples of `light` are what such runs took: of FAISS to start, of charts to draw.
         probe = every * embed + PROBE_EPOCHS * costs.probe if images.evaluable else 0.0
         return [
             Line("source", 1, 2 * costs.light),  # and DVC's own start
             Line("prepare", 1, costs.light + looks * every * images.sample.decode),
             Line("sampler", 1, costs.heavy + self.sampler_epochs * epoch),
             Line("embed", 1, costs.heavy + self.mined * embed),
-            Line("explore", 1, costs.light + 2 * min(pairs, EXPLORED) * costs.compare),
-            Line("mine", 1, costs.light + 4 * pairs * costs.compare),
+            Line("explore", 1, 1.5 * costs.light + 2 * min(pairs, EXPLORED) * costs.compare),
+            Line("mine", 1, 1.5 * costs.light + 4 * pairs * costs.compare),
             Line("combine", runs, costs.light),
             Line("pretrain", runs, costs.heavy + (self.epochs - self.sampler_epochs) * epoch),
             Line("linear_eval", runs, costs.heavy + probe),
