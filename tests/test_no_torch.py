@@ -15,6 +15,7 @@ HEAVY = ("torch", "lightning", "torchvision", "kornia", "lightly")
 STAGES = ("source", "prepare", "checkpoint", "explore", "mine", "combine", "report", "cli")
 # Of the other commands, scores runs the encoder.
 COMMANDS = ("preset", "summary", "doctor", "clean_state", "thresholds", "label", "compare")
+COMMANDS += ("export", "features", "similar")  # which load it once they know that they run
 LIBRARIES = ("mining.scores", "comparison.page", "comparison.table")  # which commands load late
 
 
