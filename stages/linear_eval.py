@@ -94,21 +94,22 @@ def _known(store: ImageStore, ids: np.ndarray) -> np.ndarray:
 
 def why_not(store: ImageStore) -> str | None:
     """Why the encoder cannot be evaluated on these images, or None if it can."""
-    if not len(store.select("test")):
-        return "the data set has no test split"
     train = labelled(store)
+    if not len(store.select("test")):
+        remedy = "; data.split: 0.1 makes one of the images that have a label" if len(train) else ""
+        return f"the data set has no test split{remedy}"
     for name, ids in (("training", train), ("test", tested(store))):
         if not len(ids):
             return f"no {name} image has a label"
     if len(np.unique(store.labels[train])) == 1:
-        return f"all {len(train):,} training images that have a label are of one class"
+        return f"the labels of the training images ({len(train):,}) are all of one class"
     return None
 
 
 def evaluate(
     encoder: Encoder, store: ImageStore, settings: LinearEval, seed: int, state: TrainingState
 ) -> dict[str, object]:
-    """Percentages on the test images.
+    """Percentages on the test images that have a label.
 
     Raises:
         AssertionError: the encoder's weights or buffers moved, so that it was not frozen.

@@ -53,7 +53,7 @@ def listing(folder: Path) -> Iterator[tuple[str, int, int]]:
     for name, entry in walk(folder):
         try:
             status = entry.stat()
-        except FileNotFoundError:  # a link to nowhere, which prepare will name
+        except OSError:  # a link to nowhere, which prepare will name
             status = entry.stat(follow_symlinks=False)
         yield name, status.st_size, status.st_mtime_ns
 

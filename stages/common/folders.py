@@ -30,7 +30,7 @@ def walk(
             f"{folder}: cannot be listed ({error.strerror}); mend or remove it"
         ) from None
     for entry in entries:
-        if entry.is_dir():
+        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
             yield from walk(Path(entry.path), f"{prefix}{entry.name}/", above | {here})
         else:
             yield prefix + entry.name, entry
@@ -44,6 +44,13 @@ def images_in(folder: Path) -> tuple[list[str], list[str]]:
     """
     images, others = [], []
     for name, entry in walk(folder):
-        special = not entry.is_file() and os.path.exists(entry.path)  # opening a pipe would wait
-        (images if not special and is_image(Path(entry.path)) else others).append(name)
+        found = images if _is_file(entry) and is_image(Path(entry.path)) else others
+        found.append(name)
     return sorted(images, key=os.path.split), sorted(others, key=os.path.split)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Or a link to nowhere. Opening a pipe would wait for ever."""
+    if entry.is_symlink():
+        return os.path.isfile(entry.path) or not os.path.exists(entry.path)
+    return entry.is_file()

@@ -37,8 +37,8 @@ def tell_unread(
         raise BrokenImages(broken, path)
     if broken:
         log.warning(
-            "images that do not decode, left out: %s, %s; listed in %s",
-            *(f"{len(broken):,}", some(broken), path),
+            "images left out, as they do not decode: %s; listed in %s: %s",
+            *(f"{len(broken):,}", path, some(broken)),
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages import datasets
-from stages.common.errors import DataError
+from stages.common.errors import BrokenImages, DataError
 from tests.datasets import samples
 
 SIZE = [(8, 6)]
@@ -120,6 +120,16 @@ def test_files_that_are_no_images_are_counted_and_listed(bench, caplog: pytest.L
     assert {name for name, _ in rows} == expected
     assert {reason for _, reason in rows} == {"not an image"}
     assert "no images: 7 (3 .txt, 1 without suffix, 1 .db, 1 .jpg, 1 .mp4), such as" in caplog.text
+
+
+def test_links_that_lead_nowhere_are_broken_images(bench):
+    samples.folders(bench.root, {"train/cat": 1, "train/dog": 1}, SIZE)
+    for name, target in (("gone.png", "absent"), ("without", "absent"), ("self", "self")):
+        (bench.root / "train/cat" / name).symlink_to(target)
+    (bench.root / "train/dog/again").symlink_to(bench.root / "train")  # a circle, and no image
+    with pytest.raises(BrokenImages, match=r"^3 images do not decode.*No such file"):
+        bench.run("imagefolder")
+    assert [Path(name).name for name, _ in bench.unread_rows()] == ["gone.png", "self", "without"]
 
 
 def test_a_class_of_other_files_alone_says_so(tmp_path: Path):

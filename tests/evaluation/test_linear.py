@@ -134,8 +134,11 @@ def test_images_without_a_label_are_left_out_and_counted(project, encoder, proto
     [
         (lambda t: relabel(t, range(72), -1), "no training image has a label"),
         (lambda t: relabel(t, range(48, 72), -1), "no test image has a label"),
-        (lambda t: relabel(t, range(48), 0), "all 48 training images"),
-        (lambda t: relabel(t, range(1, 48), -1), "all 1 training images"),
+        (
+            lambda t: relabel(t, range(48), 0),
+            r"labels of the training images (48) are all of one class",
+        ),
+        (lambda t: relabel(t, range(1, 48), -1), "(1) are all of one class"),
         (lambda t: t.slice(0, 48), "no test split"),
     ],
 )
