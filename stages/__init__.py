@@ -13,7 +13,9 @@ library code. `load_encoder` is for who uses what comes out, in Python.
     combine       manifest, pairs         -> data/combined/<arm>-<seed>.parquet
     pretrain      combined rows, images   -> models/<arm>-<seed>
     linear_eval   encoder                 -> reports/metrics/linear_eval/<arm>-<seed>.json
-                  rounds: embed_again to linear_eval_again, with what an arm has become
+    evaluate      encoder                 -> reports/metrics/evaluations/<evaluation>/…: those of
+                  `evaluations`; evaluation_source lists what they read from outside
+                  rounds: embed_again to evaluate_again, with what an arm has become
     report        all of the above        -> reports/summary.json, index.html, pairs.png
 """
 

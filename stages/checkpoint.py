@@ -1,5 +1,7 @@
-"""Digest the weights that `sampler.checkpoint` names, so that DVC notices when they change. Runs at
-every `dvc repro` where they are a file or a folder, and reads a file again only if it was touched.
+"""Digest the weights that the sampler or the arms are given, so that DVC notices a change in them.
+
+Runs at every `dvc repro` where they are a file or a folder, and reads a file again only if it was
+touched.
 """
 
 from __future__ import annotations
@@ -7,39 +9,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from stages.common import artifacts, sections, weights
 from stages.common.command import command, params_option
 from stages.common.params import StageParams
 
+SECTIONS = ("sampler", "pretrain")  # of params.yaml, that weights can be given to
+
 
 @dataclass(frozen=True)
 class Outputs:
-    record: Path = Path("data/checkpoint.json")
+    record: Path
+
+    @classmethod
+    def of(cls, section: str) -> Outputs:
+        return cls(Path(f"data/weights/{section}.json"))
 
 
 class Params(StageParams):
-    sampler: sections.Weights
+    sampler: sections.SamplerStart
+    pretrain: sections.Start
 
 
-def run(settings: Params, outputs: Outputs) -> None:
+def run(settings: Params, outputs: Outputs, section: str) -> None:
     """Raises CheckpointError when there is no such file or folder."""
-    artifacts.write_json(outputs.record, describe(settings.sampler))
-
-
-def describe(sampler: sections.Weights) -> dict[str, object]:
-    """What `data/checkpoint.json` says; raises CheckpointError."""
-    return weights.describe(sampler.checkpoint) if sampler.watch else weights.NONE
+    artifacts.write_json(outputs.record, weights.describe(getattr(settings, section).given))
 
 
 @command
 @params_option
-def main(params_file: Path) -> None:
-    """Write size and digest of the weights in sampler.checkpoint to data/checkpoint.json.
+@click.argument("section", type=click.Choice(SECTIONS), required=False)
+def main(params_file: Path, section: str | None) -> None:
+    """Write size and digest of the weights that SECTION is given to data/weights/SECTION.json.
 
-    `dvc repro` runs it each time where they are a file or a folder; the sampler is made anew when
-    their content has changed.
+    They are what sampler.checkpoint, sampler.weights and pretrain.weights name. `dvc repro` runs it
+    each time where that is a file or a folder; what is made of them is made anew when their content
+    has changed. Without SECTION: for both.
     """
-    run(Params.load(params_file), Outputs())
+    settings = Params.load(params_file)
+    for one in (section,) if section else SECTIONS:
+        run(settings, Outputs.of(one), one)
 
 
 if __name__ == "__main__":

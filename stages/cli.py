@@ -21,6 +21,8 @@ STAGES = (
     "combine",
     "pretrain",
     "linear_eval",
+    "evaluation_source",
+    "evaluate",
     "report",
 )
 COMMANDS = {name.replace("_", "-"): name for name in plugins("commands")}
@@ -38,7 +40,7 @@ class Commands(click.Group):
         return importlib.import_module(f"stages.{name}").main if name in STAGES else None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Stages, in the order of dvc repro; source, checkpoint if needed"):
+        with formatter.section("Stages, in the order of dvc repro; some only if needed"):
             formatter.write_dl([(name, _summary(f"{name}.py")) for name in STAGES])
         with formatter.section("Commands"):
             own = [(name, _summary(f"commands/{COMMANDS[name]}.py")) for name in COMMANDS]

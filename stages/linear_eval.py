@@ -20,8 +20,9 @@ from stages.common.images import ImageStore
 from stages.common.params import StageParams
 from stages.common.sections import LinearEval
 from stages.common.state import TrainingState, run_fingerprint
-from stages.evaluation.knn import knn_top1
-from stages.evaluation.linear import top_k, train_probe
+from stages.evaluation._knn import knn_top1
+from stages.evaluation._linear import top_k, train_probe
+from stages.evaluation._split import labelled, tested, why_not
 from stages.ssl.encoder import Encoder, weights_digest
 from stages.ssl.inference import encode
 
@@ -74,36 +75,6 @@ def run(
     if env.is_first():
         artifacts.write_json(outputs.metrics, result)
     state.clear()
-
-
-def labelled(store: ImageStore) -> np.ndarray:
-    """Ids (N,) on which a classifier is trained: those with a label, of the labelled split where
-    there is one, else of train."""
-    ids = store.select("labelled")
-    return _known(store, ids if len(ids) else store.select("train"))
-
-
-def tested(store: ImageStore) -> np.ndarray:
-    """Ids (N,) of the test images that have a label."""
-    return _known(store, store.select("test"))
-
-
-def _known(store: ImageStore, ids: np.ndarray) -> np.ndarray:
-    return ids[store.labels[ids] >= 0]
-
-
-def why_not(store: ImageStore) -> str | None:
-    """Why the encoder cannot be evaluated on these images, or None if it can."""
-    train = labelled(store)
-    if not len(store.select("test")):
-        remedy = "; data.split: 0.1 makes one of the images that have a label" if len(train) else ""
-        return f"the data set has no test split{remedy}"
-    for name, ids in (("training", train), ("test", tested(store))):
-        if not len(ids):
-            return f"no {name} image has a label"
-    if len(np.unique(store.labels[train])) == 1:
-        return f"the labels of the training images ({len(train):,}) are all of one class"
-    return None
 
 
 def evaluate(

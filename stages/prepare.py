@@ -46,28 +46,36 @@ class Params(StageParams):
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """Raises DataError or BrokenImages for unfit data, ParamError for a limit above its images, or
-    a split of what has test images of its own or no labels."""
+    """Raises what `make` does, and ArtifactError where DVC has listed the files of another set."""
+    # For a bundled set the listing may be an older one of another set, which says nothing.
+    if params.data.name not in BUNDLED:
+        listed = artifacts.read_json(inputs.source, "source").get("name")
+        if listed != params.data.name:
+            raise ArtifactError(inputs.source, f"lists {listed}, not {params.data.name}", "source")
+    make(params, env.data_root(), outputs)
+
+
+def make(params: Params, root: Path, outputs: Outputs) -> None:
+    """Manifest and images of the data set that lies in `root`.
+
+    Raises DataError or BrokenImages for unfit data, ParamError for a limit above its images, or a
+    split of what has test images of its own or no labels.
+    """
     data = params.data
     unread = outputs.manifest.with_name(UNREAD.name)
     artifacts.remove(unread)
-    # For a bundled set the listing may be an older one of another set, which says nothing.
-    if data.name not in BUNDLED:
-        listed = artifacts.read_json(inputs.source, "source").get("name")
-        if listed != data.name:
-            raise ArtifactError(inputs.source, f"lists {listed}, not {data.name}", "source")
-    dataset = datasets.read(data.name, env.data_root())
+    dataset = datasets.read(data.name, root)
     if dataset.unlabelled and not data.unlabelled:
         raise DataError(
             f"{dataset.unlabelled}; rename it, or set data.unlabelled: true to do without"
         )
-    surveys = [survey(*part, env.data_root()) for part in _parts(dataset, data, params.seed)]
+    surveys = [survey(*part, root) for part in _parts(dataset, data, params.seed)]
     broken = [one for found in surveys for one in found.broken]
     tell_unread(unread, broken, dataset.others, data.skip_broken)
     _tell_black([name for found in surveys for name in found.black])
     for found in surveys:
         if not len(found.rows):
-            raise DataError(f"{env.data_root()}: the {found.split.name} split has no images")
+            raise DataError(f"{root}: the {found.split.name} split has no images")
     pack = _fits(surveys, data)
     if not pack and any(found.split.pixels is not None for found in surveys):
         raise ParamError(

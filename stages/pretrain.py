@@ -1,4 +1,5 @@
-"""Train one arm: the method on its combined rows, from scratch or on from where the sampler is."""
+"""Train one arm: the method on its combined rows, from random weights or given ones, or on from
+where the sampler is."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.common import sections
+from stages.common import sections, weights
 from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.images import ImageStore
 from stages.common.params import StageParams, left_by
@@ -25,6 +26,7 @@ SCRATCH = Path("models/scratch")  # an empty folder, in DVC's place of an encode
 @dataclass(frozen=True)
 class Inputs:
     combined: Path
+    weights: Path = Path("data/weights/pretrain.json")
     manifest: Path = Path("data/manifest.parquet")
     images: Path = Path("data/images.npy")
     start: Path = SCRATCH  # or models/sampler
@@ -60,6 +62,7 @@ def run(
     state: TrainingState,
 ) -> None:
     """Train on the rows of `inputs.combined`; with `state`, an interrupted training continues."""
+    weights.check_record(inputs.weights, settings.pretrain.given)
     encoder, history = train(
         section="pretrain",
         training=settings.pretrain,

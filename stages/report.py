@@ -33,6 +33,7 @@ from stages.reporting.gallery import make_gallery
 from stages.reporting.inputs import (
     Mined,
     read_evaluations,
+    read_further,
     read_histories,
     read_mining,
     read_round,
@@ -56,6 +57,7 @@ class Inputs:
     answers: Path = LABELS
     sampler: Path = Path("reports/metrics/sampler.json")
     evaluations: Path = Path("reports/metrics/linear_eval")  # <arm>-<seed>.json
+    further: Path = Path("reports/metrics/evaluations")  # <evaluation>/<arm>-<seed>.json
     histories: Path = Path("reports/plots/pretrain")  # <arm>-<seed>.csv
     sampler_history: Path = Path("reports/plots/sampler.csv")
     scores: Path = Path("reports/scores.csv")  # its header alone until `sepp scores` ran
@@ -75,6 +77,7 @@ class Params(StageParams):
     sampler: Named
     pretrain: Named
     rounds: list[Round]
+    evaluations: list[str]
 
 
 def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = None) -> None:
@@ -87,6 +90,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
     arms = {arm: f"@{arm}" for arm in params.arms}
     arms |= {one.name: f"_again@round{place}" for place, one in enumerate(params.rounds)}
     runs = read_evaluations(inputs.evaluations, arms, params.seeds)
+    further = read_further(inputs.further, params.evaluations, arms, params.seeds)
     rounds = {
         one.name: Mined(
             one.start, one.at, read_round(inputs.rounds, one.name, arms[one.name], params.seeds)
@@ -107,7 +111,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, changed: str | None = 
         "classes": len(np.unique(store.labels[store.labels >= 0])),
     }
     findings = Findings(
-        summary=summarise(data, mining, runs, sampler, rounds),
+        summary=summarise(data, mining, runs, sampler, rounds, further),
         changed=changed,
         mining=mining,
         runs=runs,

@@ -1,8 +1,8 @@
 """The sampler: the encoder that will tell which images are alike.
 
-Trains `sampler.method` on the un-paired training images, or takes the weights that
-`sampler.checkpoint` names. Its history is empty in the second case, and its metrics, which say how
-long it was trained, are null.
+Trains `sampler.method` on the un-paired training images, from random weights or `sampler.weights`,
+or takes those that `sampler.checkpoint` names. Its history is empty in the second case, and its
+metrics, which say how long it was trained, are null.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.common import artifacts, env, sections
+from stages.common import artifacts, env, sections, weights
 from stages.common.command import command, params_option
-from stages.common.errors import ArtifactError, SeppError
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
 from stages.common.rounds import left_after
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inputs:
-    checkpoint: Path = Path("data/checkpoint.json")
+    weights: Path = Path("data/weights/sampler.json")
     manifest: Path = Path("data/manifest.parquet")
     images: Path = Path("data/images.npy")
 
@@ -57,7 +56,7 @@ class Params(StageParams):
 def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState) -> None:
     """Train or fetch the sampler; with `state`, an interrupted training continues."""
     sampler = settings.sampler
-    _check_record(inputs.checkpoint, sampler)
+    weights.check_record(inputs.weights, sampler.given)
     if sampler.checkpoint is not None:
         if re.fullmatch(MADE_HERE, sampler.checkpoint):
             log.warning(
@@ -67,7 +66,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
             )
         v = settings.views
         config = EncoderConfig(sampler.backbone, sampler.stem, v.image_size, v.mean, v.std)
-        encoder, history = from_checkpoint(sampler.checkpoint, config), []
+        encoder, history = from_checkpoint(sampler.given, config), []
     else:
         store = ImageStore(inputs.manifest, inputs.images)
         encoder, history = train(
@@ -93,24 +92,6 @@ def _cost(encoder: Encoder | None) -> dict[str, object]:
     training = encoder.config.training if encoder else {}
     cost = {fact: training.get(fact) for fact in facts}
     return {**cost, "rows_seen": training["steps"] * training["batch_size"] if training else None}
-
-
-def _check_record(file: Path, sampler: sections.Weights) -> None:
-    """Raises SeppError unless `file` is about what is watched: DVC tracks what it says.
-
-    Without a file to watch there is no stage that writes so, and DVC, which finds the record of
-    earlier weights, would train a sampler anew that it has in its cache.
-    """
-    watched = sampler.checkpoint if sampler.watch else None
-    named = artifacts.read_json(file, "checkpoint").get("name")
-    if named == watched:
-        return
-    if watched:
-        raise ArtifactError(file, f"is about {named}, not {watched}", "checkpoint")
-    raise SeppError(
-        f"{file}: is still about {named}, but sampler.watch in params.yaml is []; run "
-        "`sepp checkpoint`, which writes that no weights are watched, and then `dvc repro`"
-    )
 
 
 @command

@@ -4,15 +4,12 @@ for a data set outside the repository: names, sizes and times only, no file is o
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common import artifacts, env
+from stages.common import artifacts, env, listing
 from stages.common.command import command, params_option
 from stages.common.errors import DataError
-from stages.common.folders import walk
 from stages.common.params import StageParams
 from stages.common.sections import BUNDLED, Data
 from stages.common.unread import UNREAD
@@ -38,24 +35,13 @@ def run(params: Params, outputs: Outputs) -> None:
 def describe(name: str) -> dict[str, object]:
     """What `data/source.json` says of the files of data set `name`; raises DataError."""
     root = env.data_root()
-    if name not in BUNDLED and not root.is_dir():
+    if name in BUNDLED:
+        return {"name": name, **listing.NOTHING}
+    if not root.is_dir():
         raise DataError(
             f"{root}: no such folder; set SEPP_DATA_ROOT to the folder that holds the {name} files"
         )
-    entries = sorted(listing(root)) if name not in BUNDLED else []
-    digest = hashlib.sha256(repr(entries).encode()).hexdigest() if entries else ""
-    total = sum(size for _, size, _ in entries)
-    return {"name": name, "files": len(entries), "bytes": total, "digest": digest}
-
-
-def listing(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """(relative name, bytes, time of change in ns) of every file below but hidden ones."""
-    for name, entry in walk(folder):
-        try:
-            status = entry.stat()
-        except OSError:  # a link to nowhere, which prepare will name
-            status = entry.stat(follow_symlinks=False)
-        yield name, status.st_size, status.st_mtime_ns
+    return {"name": name, **listing.describe(root)}
 
 
 @command

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from stages.common import artifacts, weights
 
 if TYPE_CHECKING:
+    from stages.ssl.encoder import Encoder
     from tests.datasets.bench import Bench
 
 # Networks this small run fastest on one thread; set before torch loads, for subprocesses too.
@@ -82,7 +83,8 @@ def write_data(folder: Path, train: int = 48, test: int = 24, classes: int = 3) 
     about = {"name": "made", "classes": None}
     artifacts.write_parquet(folder / "data/manifest.parquet", table, artifacts.MANIFEST, about)
     np.save(folder / "data/images.npy", images)
-    artifacts.write_json(folder / "data/checkpoint.json", weights.NONE)  # as committed
+    for section in ("sampler", "pretrain"):  # as committed
+        artifacts.write_json(folder / f"data/weights/{section}.json", weights.NONE)
 
 
 def write_folder_data(folder: Path) -> None:
@@ -109,6 +111,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SEPP_STATE_DIR", str(tmp_path / ".state"))
     monkeypatch.setenv("SEPP_ACCELERATOR", "cpu")
     return tmp_path
+
+
+@pytest.fixture
+def encoder(project: Path) -> Encoder:
+    """An untrained encoder, as a training of the arm vanilla would leave it behind."""
+    import torch
+
+    from stages.ssl.encoder import Encoder, EncoderConfig
+
+    torch.manual_seed(0)
+    training = {"epochs": 3, "rows": 48, "steps": 9}
+    config = EncoderConfig("resnet10", "cifar", 8, (0.3,) * 3, (0.3,) * 3, training=training)
+    encoder = Encoder(config)
+    encoder.save(project / "models/vanilla-0")
+    return encoder.eval()
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from stages.common import artifacts
+from stages import checkpoint
+from stages.common import artifacts, weights
+from stages.common.given import Given
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.heads import mlp
 from tests.conftest import TINY, write_params
@@ -49,22 +51,35 @@ def sampler(value: float | None = None, head: list | None = HEAD) -> Callable[[P
 
 def spoiled_sampler(folder: Path) -> None:
     sampler()(folder)
-    weights = folder / "models/sampler/model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
+    file = folder / "models/sampler/model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
 
 
 def foreign_weights(folder: Path) -> None:
     save_file({"layer9.weight": torch.zeros(1)}, folder / "w.safetensors")
-    checkpoint_record("w.safetensors")(folder)
+    for section in checkpoint.SECTIONS:
+        record = folder / checkpoint.Outputs.of(section).record
+        artifacts.write_json(record, weights.describe(Given(section, "w.safetensors")))
 
 
-def given(checkpoint: str) -> dict[str, Any]:
-    """Changes of params.yaml: weights in a file or folder instead of training."""
-    return {"sampler.checkpoint": checkpoint, "sampler.watch": ["file"]}
+def other_folder(folder: Path) -> None:
+    """As transformers writes it."""
+    made = folder / "vit"
+    made.mkdir()
+    (made / "config.json").write_text('{"model_type": "vit", "hidden_size": 192}')
+    save_file({"layer9.weight": torch.zeros(1)}, made / "model.safetensors")
+    record = folder / checkpoint.Outputs.of("sampler").record
+    artifacts.write_json(record, weights.describe(Given("sampler.checkpoint", "vit")))
 
 
-def checkpoint_record(name: str) -> Callable[[Path], None]:
-    return lambda folder: artifacts.write_json(folder / "data/checkpoint.json", {"name": name})
+def given(name: str, leaf: str = "sampler.checkpoint") -> dict[str, Any]:
+    """Changes of params.yaml: weights in a file or folder."""
+    return {leaf: name, "watch": [leaf.partition(".")[0]]}
+
+
+def record_of(name: str) -> Callable[[Path], None]:
+    record = checkpoint.Outputs.of("sampler").record
+    return lambda folder: artifacts.write_json(folder / record, {"name": name})
 
 
 def embeddings(value: float) -> Callable[[Path], None]:
@@ -214,12 +229,24 @@ MISTAKES = {
         ["w.safetensors", "missing conv1.weight", "unknown layer9.weight", "check backbone"],
         foreign_weights,
     ),
+    "weights that do not fit, to start from": Mistake(
+        "pretrain",
+        {
+            **given("w.safetensors", "pretrain.weights"),
+            "pretrain.backbone": "timm/test_vit",
+            "pretrain.stem": "imagenet",
+            "views.image_size": 32,
+        },
+        ["w.safetensors", "missing cls_token", "unknown layer9.weight", "check backbone"],
+        lambda folder: (rows(folder), foreign_weights(folder)),
+        ARM,
+    ),
     **{
         f"checkpoint gone since it was digested, {stage}": Mistake(
             stage,
             given("nowhere.pth"),
             ["sampler.checkpoint 'nowhere.pth'", "neither a file or folder", "such as ResNet50"],
-            checkpoint_record("nowhere.pth"),
+            record_of("nowhere.pth"),
         )
         for stage in ("checkpoint", "sampler")
     },
@@ -228,22 +255,34 @@ MISTAKES = {
         given("data"),
         ["sampler.checkpoint 'data'", "config.json: No such file", "name a weights file"],
     ),
+    "checkpoint in a folder of transformers": Mistake(
+        "sampler",
+        given("vit"),
+        ["vit: holds no encoder (but a vit of transformers)", "timm's save_for_hf"],
+        other_folder,
+    ),
     "checkpoint without a watch": Mistake(
         "sampler",
         {"sampler.checkpoint": "w.pth"},
-        [PARAMS, "sampler.watch is []", "sampler.checkpoint w.pth", "set it to [file]"],
+        [PARAMS, "watch is []", "sampler.checkpoint is w.pth", "set it to [sampler]"],
     ),
     "record of another checkpoint": Mistake(
         "sampler",
         given("w.pth"),
-        ["data/checkpoint.json: is about v.pth, not w.pth", "dvc repro checkpoint"],
-        checkpoint_record("v.pth"),
+        ["data/weights/sampler.json: is about v.pth, not w.pth", "dvc repro checkpoint"],
+        record_of("v.pth"),
+    ),
+    "record of other content": Mistake(
+        "sampler",
+        given("w.safetensors"),
+        ["data/weights/sampler.json: is about other content of w.safe", "dvc repro checkpoint"],
+        lambda folder: (foreign_weights(folder), record_of("w.safetensors")(folder)),
     ),
     "record of a checkpoint that is no more given": Mistake(
         "sampler",
         {},
-        ["data/checkpoint.json: is still about v.pth", "sampler.watch", "run `sepp checkpoint`"],
-        checkpoint_record("v.pth"),
+        ["data/weights/sampler.json: is still about v.pth", "run `sepp checkpoint`"],
+        record_of("v.pth"),
     ),
     "batch above the rows": Mistake(
         "sampler",
@@ -269,8 +308,29 @@ MISTAKES = {
     ),
     "image size that a backbone does not take": Mistake(
         "sampler",
+        {"pretrain.backbone": "alexnet", "pretrain.stem": "imagenet"},
+        [PARAMS, "views.image_size: 8", "pretrain.backbone alexnet", "Output size is too small"],
+    ),
+    "image size that a transformer cannot be made for": Mistake(
+        "sampler",
         {"pretrain.backbone": "vit_b_32", "pretrain.stem": "imagenet"},
-        [PARAMS, "views.image_size: 8", "pretrain.backbone vit_b_32", "Wrong image height"],
+        [PARAMS, "pretrain: backbone vit_b_32", "views.image_size of 8", "indivisible by patch"],
+    ),
+    "small crops that a transformer's patches do not fill": Mistake(
+        "sampler",
+        {
+            "sampler.method": "dino",
+            "sampler.backbone": "timm/test_vit-p4",
+            "sampler.stem": "imagenet",
+            "methods.dino.local_views": 2,
+            "methods.dino.local_size": 6,
+        },
+        [PARAMS, "methods.dino.local_size: 6", "sampler.backbone timm/test_vit-p4", "divisible"],
+    ),
+    "unknown backbone of timm": Mistake(
+        "sampler",
+        {"sampler.backbone": "timm/resnet10"},
+        [PARAMS, "sampler: unknown backbone 'timm/resnet10'; near it are timm/resnet1"],
     ),
     "local crops the wrong way round": Mistake(
         "sampler",

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from stages import checkpoint, sampler
 from stages.common import weights
 from stages.common.errors import ArtifactError, CheckpointError
-from stages.common.sections import is_torchvision
+from stages.common.given import Given
 from stages.ssl.encoder import Encoder, EncoderConfig
 from tests.conftest import REPOSITORY, TINY, write_params
 
@@ -30,12 +30,12 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return given
 
 
-def recorded(name: object) -> dict:
-    watch = ["file"] if name else []
-    changes = {"sampler.checkpoint": name and str(name), "sampler.watch": watch}
-    params = write_params(Path("params.yaml"), changes)
-    checkpoint.run(checkpoint.Params.load(params), checkpoint.Outputs())
-    return json.loads(checkpoint.Outputs.record.read_text())
+def recorded(name: object, leaf: str = "sampler.checkpoint") -> dict:
+    section = leaf.partition(".")[0]
+    changes = {leaf: name and str(name), "watch": [section] if name else []}
+    params, outputs = write_params(Path("params.yaml"), changes), checkpoint.Outputs.of(section)
+    checkpoint.run(checkpoint.Params.load(params), outputs, section)
+    return json.loads(outputs.record.read_text())
 
 
 def test_name_size_and_content(file):
@@ -47,6 +47,12 @@ def test_name_size_and_content(file):
     assert recorded(file)["digest"] != found["digest"]
     file.write_bytes(b"weights")
     assert recorded(file) == found
+
+
+def test_weights_to_start_from_are_digested_as_those_to_take(file):
+    found = recorded(file)
+    assert recorded(file, "sampler.weights") == recorded(file, "pretrain.weights") == found
+    assert {f.name for f in Path("data/weights").iterdir()} == {"sampler.json", "pretrain.json"}
 
 
 def test_what_was_not_touched_is_read_once(file, monkeypatch):
@@ -76,14 +82,15 @@ def test_of_a_folder_what_is_read_of_it_counts(file):
     folder = Path("models/round-1")
     encoder = Encoder(EncoderConfig("resnet10", "cifar", 8, (0.5,) * 3, (0.25,) * 3))
     encoder.save(folder)
-    assert {f.name for f in folder.iterdir()} == set(weights.ENCODER)
     found = recorded(folder)
     assert found["bytes"] == sum(f.stat().st_size for f in folder.iterdir())
     (folder / "training.safetensors").write_bytes(b"what a warm start reads")
     assert recorded(folder) == found
     (folder / "config.json").write_text("{}")
     assert recorded(folder)["digest"] != found["digest"]
-    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")  # as old folders have it
+    assert recorded(folder)["bytes"] == 2 + (folder / "pytorch_model.bin").stat().st_size
+    (folder / "pytorch_model.bin").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors: No such file.*name a weights"):
         recorded(folder)
 
@@ -100,37 +107,41 @@ def test_names_are_of_the_users_checkout(file, monkeypatch):
     assert recorded("~/w.pth")["bytes"] == 7
 
 
-def test_the_committed_record_is_that_of_none(file):
-    assert recorded(None) == weights.NONE
-    assert json.loads((REPOSITORY / "data/checkpoint.json").read_text()) == weights.NONE
+@pytest.mark.parametrize("section", checkpoint.SECTIONS)
+def test_the_committed_record_is_that_of_none(file, section):
+    assert recorded(None, f"{section}.weights") == weights.NONE
+    committed = REPOSITORY / checkpoint.Outputs.of(section).record
+    assert json.loads(committed.read_text()) == weights.NONE
 
 
 @pytest.mark.parametrize(
-    ("name", "torchvision"),
+    ("name", "named"),
     [
         ("ResNet50_Weights.IMAGENET1K_V2", True),
         ("ViT_B_16_Weights.DEFAULT", True),
+        ("timm/resnet50.a1_in1k", True),
         ("./ResNet50_Weights.IMAGENET1K_V2", False),
+        ("./timm/resnet50.a1_in1k", False),
         ("ResNet50_Weights.pth", False),
         ("models/sepp-0", False),
     ],
 )
-def test_files_and_torchvision_names_are_told_apart(name, torchvision):
-    assert is_torchvision(name) == torchvision
+def test_files_and_names_that_libraries_know_are_told_apart(name, named):
+    assert Given("sampler.weights", name).is_named == named
 
 
 def test_the_sampler_takes_only_what_was_recorded(project):
-    (project / "data/checkpoint.json").unlink()
+    (project / "data/weights/sampler.json").unlink()
     encoder = Encoder(EncoderConfig("resnet10", "cifar", 8, (0.5,) * 3, (0.25,) * 3))
     save_file(encoder.backbone.state_dict(), project / "w.safetensors")
-    changes = {"sampler.checkpoint": "w.safetensors", "sampler.watch": ["file"]}
+    changes = {"sampler.checkpoint": "w.safetensors", "watch": ["sampler"]}
     params = write_params(project / "params.yaml", {**TINY, **changes})
     inputs, settings = sampler.Inputs(), sampler.Params.load(params)
     outputs = sampler.Outputs()
     with sampler.TrainingState("sampler", lambda: "same") as state:
-        with pytest.raises(ArtifactError, match=r"checkpoint\.json: is missing.*repro checkpoint"):
+        with pytest.raises(ArtifactError, match=r"sampler\.json: is missing.*repro checkpoint"):
             sampler.run(settings, inputs, outputs, state)
-        checkpoint.run(checkpoint.Params.load(params), checkpoint.Outputs())
+        checkpoint.run(checkpoint.Params.load(params), checkpoint.Outputs.of("sampler"), "sampler")
         sampler.run(settings, inputs, outputs, state)
     kept = Encoder.load(outputs.encoder).backbone.conv1.weight
     assert torch.equal(kept, encoder.backbone.conv1.weight)

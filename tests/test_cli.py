@@ -120,7 +120,7 @@ def test_preset(checkout, name):
     assert f"params.yaml is now the {name} preset; run `dvc repro`" in result.output
     assert Path("params.yaml").read_text() == (FILES / f"{name}.yaml").read_text()
     written = {str(p.relative_to(checkout)) for p in checkout.rglob("*.*") if p.is_file()}
-    expected = {"params.yaml", "data/checkpoint.json"}
+    expected = {"params.yaml", "data/weights/sampler.json", "data/weights/pretrain.json"}
     expected |= {"data/source.json"} if name in BUNDLED else set()
     assert {p for p in written if not p.startswith(".git")} == expected
 

@@ -21,16 +21,20 @@ from stages.common.sections import plugins
 from tests.conftest import REPOSITORY, YAML_SAFE
 
 PIPELINE = YAML_SAFE.load((REPOSITORY / "dvc.yaml").read_text())["stages"]
-PER_ARM = ("combine", "pretrain", "linear_eval")
+PER_ARM = ("combine", "pretrain", "linear_eval", "evaluate")
+EVALUATION = "${item.evaluation}"
+PER_EVALUATION = ("evaluation_source", "evaluate")
 # Modules that a stage finds by a name in params.yaml, as dvc.yaml writes that name.
 BY_NAME = {
     "prepare": ("stages.datasets", "stages/datasets/${data.name}.py"),
     "sampler": ("stages.ssl.methods", "stages/ssl/methods/${sampler.method}.py"),
     "pretrain": ("stages.ssl.methods", "stages/ssl/methods/${pretrain.method}.py"),
+    "evaluate": ("stages.evaluation", f"stages/evaluation/{EVALUATION}.py"),
 }
 
 
-WATCHED = {"source": "${data.watch}", "checkpoint": "${sampler.watch}"}
+WATCHED = {"source": {"name": "${data.watch}"}, "checkpoint": {"section": "${watch}"}}
+SECTION = "${item.section}"  # of params.yaml that weights are given to
 AGAIN = "_again"  # a stage of rounds: the module without it, on the files of a round
 START, AT, ROUND, SEED = (
     "${item.round.start}",
@@ -49,23 +53,27 @@ def paths(stage: str, kind: str) -> set[str]:
     declared = getattr(module(stage), kind, None)
     if declared is None:
         return set()
+    of = [EVALUATION] if stage.removesuffix(AGAIN) in PER_EVALUATION else []
     if stage.endswith(AGAIN):
-        made = of_a_round(stage, kind, declared)
+        made = of_a_round(stage, kind, declared, of)
+    elif stage == "checkpoint":
+        made = declared.of(SECTION)
     else:
-        made = declared.of("ARM", 7) if hasattr(declared, "of") else declared()
+        of += ["ARM", 7] if stage in PER_ARM else []
+        made = declared.of(*of) if hasattr(declared, "of") else declared()
     found = {str(getattr(made, f.name)) for f in dataclasses.fields(made)}
     found = {p.replace("ARM-7", "${item.arm}-${item.seed}") for p in found}
     return {p.replace("models/scratch", "models/${pretrain.start}") for p in found}
 
 
-def of_a_round(stage: str, kind: str, declared):
+def of_a_round(stage: str, kind: str, declared, of: list[str]):
     """As `main` makes them of the options that the command has."""
     again, origin = Again(ROUND, SEED), From(START, AT)
     if stage == "embed_again" and kind == "Inputs":
         return declared.again(origin, SEED)
     if stage == "pretrain_again" and kind == "Inputs":
         return declared.of(ROUND, SEED, origin.encoder(SEED))
-    return declared.again(again) if hasattr(declared, "again") else declared.of(ROUND, SEED)
+    return declared.again(again) if hasattr(declared, "again") else declared.of(*of, ROUND, SEED)
 
 
 def listed(stage: str, key: str) -> dict[str, dict]:
@@ -84,6 +92,9 @@ def code(stage: str) -> set[str]:
         for name in plugins(folder):
             files |= imported_files(f"{package}.{name}") - {f"stages/{folder}/{name}.py"}
         files.add(written)
+    if stage == "evaluate":  # which finds readers by names within lists, and so has all
+        files |= imported_files(*(f"stages.datasets.{name}" for name in plugins("datasets")))
+        files = {f for f in files if not f.startswith("stages/datasets/")} | {"stages/datasets"}
     return files
 
 
@@ -120,6 +131,8 @@ def test_outs_are_outputs(stage):
 def test_params_are_the_leaves_that_are_read(stage):
     declared = set(PIPELINE[stage].get("params", []))
     all_leaves = leaves(AllParams) - {"methods"}
+    assert (EVALUATION in declared) == (stage.removesuffix(AGAIN) in PER_EVALUATION)
+    declared -= {EVALUATION}  # its block, which its own file checks
     expanded = {
         leaf for key in declared for leaf in all_leaves if leaf == key or leaf.startswith(f"{key}.")
     }
@@ -137,18 +150,23 @@ def test_params_are_the_leaves_that_are_read(stage):
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_commands(stage):
+    matrix, arguments = {}, []
+    if stage.removesuffix(AGAIN) in PER_EVALUATION:
+        matrix["evaluation"] = "${evaluations}"
+        arguments.append(f"--evaluation {EVALUATION}")
     if stage.endswith(AGAIN):
-        arguments = " ".join([f"--{'arm' if of_an_arm(stage) else 'round'} {ROUND}", *MORE[stage]])
-        matrix = {"round": "${rounds}", "seed": "${seeds}"}
+        arguments += [f"--{'arm' if of_an_arm(stage) else 'round'} {ROUND}", *MORE[stage]]
+        matrix |= {"round": "${rounds}", "seed": "${seeds}"}
     elif stage in PER_ARM:
-        arguments = "--arm ${item.arm} --seed ${item.seed}"
-        matrix = {"arm": "${arms}", "seed": "${seeds}"}
-    else:
-        arguments = ""
-        matrix = {"name": WATCHED[stage]} if stage in WATCHED else None
-    command = f"python -m stages.{stage.removesuffix(AGAIN)} {arguments}".strip()
+        arguments.append("--arm ${item.arm} --seed ${item.seed}")
+        matrix |= {"arm": "${arms}", "seed": "${seeds}"}
+    elif stage in WATCHED:
+        matrix |= WATCHED[stage]
+    if stage == "checkpoint":
+        arguments.append(SECTION)
+    command = " ".join(["python -m", f"stages.{stage.removesuffix(AGAIN)}", *arguments])
     assert PIPELINE[stage]["cmd"] == command
-    assert PIPELINE[stage].get("matrix") == matrix
+    assert PIPELINE[stage].get("matrix", {}) == matrix
 
 
 def of_an_arm(stage: str) -> bool:
@@ -162,6 +180,7 @@ MORE = {
     "combine_again": [f"--seed {SEED}", "--again"],
     "pretrain_again": [f"--seed {SEED}", FROM],
     "linear_eval_again": [f"--seed {SEED}"],
+    "evaluate_again": [f"--seed {SEED}"],
 }
 
 
@@ -172,8 +191,8 @@ def test_no_leaf_has_a_name_that_dvc_overlooks():
 
 def test_every_parameter_is_read_by_some_stage():
     read = {leaf for stage in PIPELINE for leaf in leaves(module(stage).Params)}
-    matrix = {"arms", "seeds", "rounds"}
-    assert read | matrix == leaves(AllParams)
+    matrix = {"arms", "seeds", "rounds", "watch", "evaluations"}
+    assert read | matrix == leaves(AllParams) - set(plugins("evaluation"))
 
 
 def test_every_model_forbids_unknown_keys():

@@ -261,9 +261,9 @@ def test_an_earlier_runs_encoder_mines_the_next_round(checkout):
     shutil.copytree(checkout.folder / "models/sepp-0", checkout.folder / "models/round-1")
     given = ("-S", "sampler.checkpoint=models/round-1")
     refused = checkout.dvc("exp", "run", *given, fails=True)
-    assert "set it to [file]" in next(line for line in refused.splitlines() if "Error:" in line)
+    assert "set it to [sampler]" in next(line for line in refused.splitlines() if "Error:" in line)
     checkout.run("git", "checkout", "-q", ".")
-    change = (*given, "-S", "sampler.watch=[file]", "-S", "sepp.min=0.5")
+    change = (*given, "-S", "watch=[sampler]", "-S", "sepp.min=0.5")
     said = checkout.dvc("exp", "run", "--temp", *change)
     assert "Running stage 'sampler'" in said
     assert "linear_eval@sepp-0" in said
@@ -313,28 +313,45 @@ def test_changed_external_data_is_noticed(checkout, tmp_path, monkeypatch):
     assert checkout.ran("repro", "prepare") == ["source@imagefolder", "prepare"]
 
 
+def test_arms_start_from_weights_and_notice_a_change_in_them(checkout, tmp_path):
+    checkout.run("git", "checkout", "-q", ".")
+    checkout.dvc("checkout", "-q")
+    given = tmp_path / "given"
+    shutil.copytree(checkout.folder / "models/vanilla-0", given)
+    change = {"pretrain.weights": str(given), "watch": ["pretrain"], "arms": ["vanilla"]}
+    write_params(checkout.folder / "params.yaml", {**SMALL, **change})
+    both = ["checkpoint@pretrain", "pretrain@vanilla-0"]
+    assert checkout.ran("repro", "pretrain@vanilla-0") == both
+    config = json.loads((checkout.folder / "models/vanilla-0/config.json").read_text())
+    assert config["training"]["weights"]["name"] == str(given)
+    assert checkout.ran("repro", "pretrain@vanilla-0") == both[:1]
+    shutil.copy(checkout.folder / "models/vanilla-0/model.safetensors", given)
+    assert f"weights in {given}" in " ".join(checkout.sepp_summary().split())
+    assert checkout.ran("repro", "pretrain@vanilla-0") == both
+
+
 def test_changed_weights_under_one_name_are_noticed(checkout, tmp_path):
     """Outside the repository; touched, they are read again, but nothing is trained anew."""
     checkout.run("git", "checkout", "-q", ".")
     checkout.dvc("checkout", "-q")
     given = tmp_path / "given"
     shutil.copytree(checkout.folder / "models/vanilla-0", given)
-    change = {"sampler.checkpoint": str(given), "sampler.watch": ["file"], "sepp.min": 0.5}
+    change = {"sampler.checkpoint": str(given), "watch": ["sampler"], "sepp.min": 0.5}
     write_params(checkout.folder / "params.yaml", {**SMALL, **change})
-    assert checkout.ran("repro", "sampler") == ["checkpoint@file", "sampler"]
+    assert checkout.ran("repro", "sampler") == ["checkpoint@sampler", "sampler"]
     assert checkout.metric("metrics/sampler")["rows_seen"] is None
-    assert checkout.ran("repro", "sampler") == ["checkpoint@file"]
+    assert checkout.ran("repro", "sampler") == ["checkpoint@sampler"]
     for file in given.iterdir():
         os.utime(file)
-    assert checkout.ran("repro", "sampler") == ["checkpoint@file"]
+    assert checkout.ran("repro", "sampler") == ["checkpoint@sampler"]
     shutil.copy(checkout.folder / "models/sepp-0/model.safetensors", given)
     assert f"changed since: weights in {given}" in " ".join(checkout.sepp_summary().split())
-    assert checkout.ran("repro", "sampler") == ["checkpoint@file", "sampler"]
+    assert checkout.ran("repro", "sampler") == ["checkpoint@sampler", "sampler"]
     given.rename(tmp_path / "gone")
     said = checkout.dvc("repro", "sampler", fails=True)
     assert re.search(r"Error: sampler\.checkpoint .*given.*: neither a file or folder", said)
     write_params(checkout.folder / "params.yaml", SMALL)
     said = checkout.dvc("repro", "sampler", fails=True)
-    assert re.search(r"Error: data/checkpoint\.json: is still about .*`sepp checkpoint`", said)
+    assert re.search(r"Error: data/weights/sampler\.json: is still about .*`sepp checkpoint`", said)
     checkout.run(sys.executable, "-m", "stages.checkpoint")
     assert checkout.ran("repro", "sampler") == []  # all from the cache

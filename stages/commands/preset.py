@@ -42,7 +42,8 @@ def main(name: str, data: str | None, force: bool) -> None:
         partial.write_text(text)
     if (data or name) in BUNDLED:  # no stage lists them: what an external set left is out of date
         artifacts.write_json(source.Outputs.listing, source.describe(data or name))
-    artifacts.write_json(checkpoint.Outputs.record, weights.NONE)  # as no preset has any
+    for section in checkpoint.SECTIONS:  # to which no preset gives weights
+        artifacts.write_json(checkpoint.Outputs.of(section).record, weights.NONE)
     click.echo(
         f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
     )

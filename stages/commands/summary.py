@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages import checkpoint, source
-from stages.common import artifacts, env
+from stages.common import artifacts, env, weights
 from stages.common.command import command
 from stages.common.errors import ArtifactError, CheckpointError
 from stages.common.params import load_all
 from stages.common.sections import BUNDLED
 from stages.reporting.freshness import stale
 from stages.reporting.table import print_summary
+
+KEYS = {"data", "pairs", "arms", "gain", "rounds", "sampler", "test_error", "evaluations"}
 
 
 @command
@@ -22,7 +24,7 @@ def main() -> None:
     """
     file = Path("reports/summary.json")
     numbers = artifacts.read_json(file, "report")
-    if not {"data", "pairs", "arms", "gain", "rounds", "sampler", "test_error"} <= numbers.keys():
+    if not numbers.keys() >= KEYS:
         raise ArtifactError(file, "was written by another version", "report")
     changed = ", ".join(filter(None, [_files_changed(), _weights_changed(), stale()]))
     print_summary(numbers, Path("reports/index.html"), changed or None)
@@ -38,12 +40,15 @@ def _files_changed() -> str | None:
 
 
 def _weights_changed() -> str | None:
-    """Whether the weights in sampler.checkpoint are others than those that were digested last."""
-    recorded, sampler = checkpoint.Outputs.record, load_all(Path("params.yaml")).sampler
-    if not sampler.watch or not recorded.exists():
-        return None
-    try:
-        same = artifacts.read_json(recorded, "checkpoint") == checkpoint.describe(sampler)
-    except CheckpointError:  # the next `dvc repro` says that they are gone
-        same = False
-    return None if same else f"weights in {sampler.checkpoint}"
+    """Which weights that were given are others than those that were digested last."""
+    settings, changed = load_all(Path("params.yaml")), []
+    for section in settings.watch:
+        given, record = getattr(settings, section).given, checkpoint.Outputs.of(section).record
+        if not record.exists():
+            continue
+        try:
+            same = artifacts.read_json(record, "checkpoint") == weights.describe(given)
+        except CheckpointError:  # the next `dvc repro` says that they are gone
+            same = False
+        changed += [] if same else [f"weights in {given.name}"]
+    return ", ".join(changed) or None

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from stages.common.errors import SeppError
+from stages.common.sections import plugins
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -25,6 +26,12 @@ params_option = click.option(
     help="The parameters, all of which are checked.",
 )
 arm_option = click.option("--arm", required=True, help="Source of the extra rows, e.g. sepp.")
+evaluation_option = click.option(
+    "--evaluation",
+    type=click.Choice(plugins("evaluation")),
+    required=True,
+    help="A file of stages/evaluation.",
+)
 seed_option = click.option("--seed", type=int, required=True, help="Seed of this training.")
 
 

@@ -8,9 +8,17 @@ the ones its dvc.yaml entry lists.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from stages.common.param_file import read_yaml, validate
 from stages.common.sections import (
@@ -46,7 +54,9 @@ class StageParams(BaseModel):
         )
 
 
-class AllParams(BaseModel):
+class _Sections(BaseModel):
+    """All but the blocks of evaluations, whose names are those of their files."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     data: Data
@@ -59,10 +69,12 @@ class AllParams(BaseModel):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     pretrain: Pretrain
     rounds: list[Round]
+    watch: list[Literal["sampler", "pretrain"]]  # whose given weights are a file or folder
     methods: dict[str, dict[str, Any]]  # each checked by its method's own file, which needs torch
     linear_eval: LinearEval
+    evaluations: list[str]  # files of stages/evaluation, which run beside linear_eval
 
-    @field_validator("arms", "seeds")
+    @field_validator("arms", "seeds", "evaluations")
     @classmethod
     def _different(cls, values: list) -> list:
         if len(set(values)) < len(values):
@@ -70,7 +82,19 @@ class AllParams(BaseModel):
         return values
 
     @model_validator(mode="after")
-    def _one_schedule(self) -> AllParams:
+    def _watched(self) -> _Sections:
+        given = {"sampler": self.sampler.given, "pretrain": self.pretrain.given}
+        expected = [section for section, one in given.items() if one and not one.is_named]
+        if self.watch != expected:
+            told = " and ".join(f"{one.leaf} is {one.name}" for one in given.values() if one)
+            raise ValueError(
+                f"watch is [{', '.join(self.watch)}], but {told or 'no weights are given'}: set it "
+                f"to [{', '.join(expected)}]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> _Sections:
         """What continues a training shares its schedule, which counts vanilla's steps."""
         warm = self.pretrain.start == "sampler"
         if not self.pretrain.match_steps and (warm or self.rounds):
@@ -83,7 +107,7 @@ class AllParams(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _continued(self) -> AllParams:
+    def _continued(self) -> _Sections:
         """A warm start goes on with the same network, method, and schedule."""
         sampler, arms = self.sampler, self.pretrain
         if arms.start != "sampler":
@@ -92,6 +116,11 @@ class AllParams(BaseModel):
             raise ValueError(
                 "pretrain.start is sampler, which sampler.checkpoint cannot be continued as: set "
                 "the one to scratch or the other to null"
+            )
+        if arms.given:
+            raise ValueError(
+                f"pretrain.weights is {arms.given.name}, but pretrain.start is sampler, from whose "
+                "weights arms then go on: set it to null, or pretrain.start to scratch"
             )
         for leaf in ("method", "backbone", "stem", "batch_size"):
             own, theirs = getattr(arms, leaf), getattr(sampler, leaf)
@@ -109,7 +138,7 @@ class AllParams(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _chained(self) -> AllParams:
+    def _chained(self) -> _Sections:
         """Each round goes on from where an arm or an earlier round has left its state."""
         since = {"sepp": self.sampler.epochs if self.pretrain.start == "sampler" else 0}
         for place, one in enumerate(self.rounds):
@@ -150,6 +179,30 @@ class AllParams(BaseModel):
                 )
         return methods
 
+    @field_validator("evaluations")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        return [choice("evaluation", plugins("evaluation"), name) for name in names]
+
+    @model_validator(mode="after")
+    def _described(self) -> _Sections:
+        """DVC tracks the block of an evaluation that runs, and so does not do without it."""
+        for name in self.evaluations:
+            if getattr(self, name) is None:
+                raise ValueError(
+                    f"the block {name} is missing, which evaluations names; `{name}: {{}}` takes "
+                    "the defaults, and `sepp preset NAME` writes a whole file"
+                )
+        return self
+
+
+# Each block is checked by its evaluation's own file, which needs torch.
+AllParams = create_model(
+    "AllParams",
+    __base__=_Sections,
+    **dict.fromkeys(plugins("evaluation"), (dict[str, Any] | None, None)),
+)
+
 
 def left_by(arm: str, pretrain: Pretrain) -> list[int]:
     """Epochs after which `arm` leaves its state behind: where a round can go on from it, as from
@@ -160,6 +213,11 @@ def left_by(arm: str, pretrain: Pretrain) -> list[int]:
 def load_all(path: Path) -> AllParams:
     """The whole of `path`, checked."""
     return validate(path, AllParams, read_yaml(path))
+
+
+def evaluation_block(path: Path, name: str) -> dict[str, Any]:
+    """The block of evaluation `name` as it stands in `path`, the rest of which is checked."""
+    return getattr(load_all(path), name) or {}
 
 
 def _narrow(value: Any, stage: type[StageParams], name: str) -> Any:

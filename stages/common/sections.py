@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from stages.common.given import Given
+
 BUNDLED = ("characters", "characters_validation", "digits")  # data sets that need no data root
 STAGES = Path(__file__).resolve().parent.parent
 Arm = Literal["vanilla", "sepp", "duplicate", "random", "oracle"]
@@ -29,6 +32,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 def plugins(folder: str) -> list[str]:
     """Names of what can be chosen in `stages/<folder>`: one file each, nothing to register."""
     return sorted(f.stem for f in (STAGES / folder).glob("*.py") if not f.stem.startswith("_"))
+
+
+def plugin(folder: str, name: str) -> ModuleType:
+    """The module `name`, one of `plugins(folder)`."""
+    return importlib.import_module(f"stages.{folder.replace('/', '.')}.{name}")
 
 
 def choice(kind: str, names: list[str], name: str) -> str:
@@ -153,41 +161,51 @@ class Named(Section):
         return choice("method", plugins("ssl/methods"), method)
 
 
-class Training(Named):
+GivenName = Annotated[str, Field(min_length=1)] | None
+
+
+class Start(Section):
+    """The leaf of `pretrain` that says from what weights its trainings start."""
+
+    weights: GivenName  # of which the backbone's are taken: a file, a folder, a name; null: random
+
+    @property
+    def given(self) -> Given | None:
+        return Given("pretrain.weights", self.weights) if self.weights else None
+
+
+class SamplerStart(Start):
+    """The leaves of `sampler` that say from what weights it starts, or whose it is."""
+
+    checkpoint: GivenName  # instead of training: as `weights`, but its projection is kept, too
+
+    @property
+    def given(self) -> Given | None:
+        if self.checkpoint:
+            return Given("sampler.checkpoint", self.checkpoint)
+        return Given("sampler.weights", self.weights) if self.weights else None
+
+    @model_validator(mode="after")
+    def _trained_or_taken(self) -> SamplerStart:
+        if self.checkpoint and self.weights:
+            raise ValueError(
+                f"checkpoint is {self.checkpoint}, which is the sampler without any training, but "
+                f"weights {self.weights} are to be trained: set one of them to null"
+            )
+        return self
+
+
+class Training(Named, Start):
     """One training of an instance-discrimination method, whoever asks for it."""
 
-    backbone: str  # resnet10, any torchvision classification model; a ResNet's width: -w32
+    backbone: str  # resnet10, any torchvision classifier, timm/<name>; see ssl/backbones.py
     stem: Literal["cifar", "imagenet"]  # cifar: 3x3 stride-1 first convolution, no max-pool
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]  # rows per step over all devices together
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it
 
 
-def is_torchvision(checkpoint: str) -> bool:
-    """Whether it is the name of a weight of torchvision's; ``./`` before it makes it a file's."""
-    return re.fullmatch(r"\w+_Weights\.[A-Z][A-Z0-9_]*", checkpoint) is not None
-
-
-class Weights(Section):
-    """The leaves of `sampler` that say whose weights to take instead of training."""
-
-    # A file, a folder, or a torchvision name.
-    checkpoint: Annotated[str, Field(min_length=1)] | None
-    watch: list[str]  # [file] for a checkpoint that is a file or folder: looked at at every repro
-
-    @model_validator(mode="after")
-    def _watched(self) -> Weights:
-        name = self.checkpoint
-        expected = [] if name is None or is_torchvision(name) else ["file"]
-        if self.watch != expected:
-            raise ValueError(
-                f"sampler.watch is [{', '.join(self.watch)}], but goes with sampler.checkpoint "
-                f"{'null' if name is None else name}: set it to [{', '.join(expected)}]"
-            )
-        return self
-
-
-class Sampler(Training, Weights):
+class Sampler(Training, SamplerStart):
     # Epochs of the schedule whose first part this is, if arms continue it; null: its own epochs.
     of_epochs: Count | None
 

@@ -12,15 +12,17 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from stages.common import env
-from stages.common.artifacts import remove
+from stages.common.artifacts import remove, write_json
 from stages.common.closure import ROOT, imported_files
 from stages.common.errors import SeppError, StaleRunError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def fingerprint(settings: object, files: Iterable[Path]) -> str:
@@ -47,7 +49,44 @@ def run_fingerprint(modules: Iterable[str], settings: object, inputs: Iterable[P
     return fingerprint(settings, [*(ROOT / file for file in code), *inputs])
 
 
-class TrainingState:
+class Part:
+    """Where a training keeps its checkpoint while it is unfinished.
+
+    Attributes:
+        folder: of its own; what else is to survive a kill may be kept in it, too.
+        checkpoint: the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoint = folder / "last.ckpt"
+
+    def part(self, name: str) -> Part:
+        """The place of one of several trainings that make up a result, one after the other."""
+        part = Part(self.folder / name)
+        if env.is_first():
+            part.folder.mkdir(parents=True, exist_ok=True)
+        if part.checkpoint.exists():
+            log.info("resuming from %s", part.checkpoint)
+        return part
+
+    def once(self, make: Callable[[], T]) -> T:
+        """What `make` returns, JSON-able: from a run before this one, if it got that far.
+
+        `make` is the whole of this part. Its result is kept as a whole or not at all.
+        """
+        kept = self.folder / "result.json"
+        if kept.exists():
+            log.info("done before: %s", kept)
+            return json.loads(kept.read_text())
+        result = make()
+        if env.is_first():
+            write_json(kept, result)
+            self.checkpoint.unlink(missing_ok=True)
+        return result
+
+
+class TrainingState(Part):
     """The checkpoint of one training, locked while the training runs. Use as a context manager.
 
     Args:
@@ -58,8 +97,7 @@ class TrainingState:
     def __init__(self, stage: str, current: Callable[[], str]) -> None:
         self._current = current
         self.fingerprint = current()
-        self.folder = env.state_dir() / stage / self.fingerprint[:24]
-        self.checkpoint = self.folder / "last.ckpt"
+        super().__init__(env.state_dir() / stage / self.fingerprint[:24])
         self._lock = FileLock(f"{self.folder}.lock")
 
     def __enter__(self) -> TrainingState:

@@ -1,4 +1,4 @@
-"""The weights that `sampler.checkpoint` names: where they are, and the digest of what they hold."""
+"""Weights that are given: where they are, the digest of what they hold, and what was recorded."""
 
 from __future__ import annotations
 
@@ -7,41 +7,83 @@ import json
 from pathlib import Path
 
 from stages.common import artifacts, env
-from stages.common.errors import CheckpointError
+from stages.common.errors import ArtifactError, CheckpointError, SeppError
+from stages.common.given import Given
 
-ENCODER = ("config.json", "model.safetensors")  # what is read of a folder
+CONFIG = "config.json"  # of a folder; it says which network the weights beside it are of
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # of which the first that is there is read
 NONE: dict[str, object] = {"name": None, "bytes": 0, "digest": ""}  # where no file is watched
 
 
-def locate(name: str) -> Path:
-    """The file or folder called `name`, below the user's checkout unless it is absolute.
+def locate(given: Given) -> Path:
+    """The file or folder called `given.name`, below the user's checkout unless it is absolute.
 
     Raises:
         CheckpointError: there is none.
     """
-    path = env.in_repository(name)
+    path = env.in_repository(given.name)
     if not path.exists():
         raise CheckpointError(
-            f"sampler.checkpoint {name!r}: neither a file or folder ({path}) nor a torchvision "
-            "weight such as ResNet50_Weights.IMAGENET1K_V2"
+            f"{given.leaf} {given.name!r}: neither a file or folder ({path}) nor a name such as "
+            "ResNet50_Weights.IMAGENET1K_V2 or timm/resnet50.a1_in1k"
         )
     return path
 
 
-def describe(name: str) -> dict[str, object]:
-    """What `data/checkpoint.json` says of the file or folder `name`; raises CheckpointError."""
-    path = locate(name)
-    files = [path / part for part in ENCODER] if path.is_dir() else [path]
+def in_folder(path: Path) -> Path:
+    """The weights file of a folder: the first of WEIGHTS, if none of them is there."""
+    return next((path / part for part in WEIGHTS if (path / part).exists()), path / WEIGHTS[0])
+
+
+def describe(given: Given | None) -> dict[str, object]:
+    """What the record of `given` says; raises CheckpointError if there is no such file or folder.
+
+    Weights that a library knows by name are not looked at.
+    """
+    if given is None or given.is_named:
+        return NONE
+    path = locate(given)
+    files = [path / CONFIG, in_folder(path)] if path.is_dir() else [path]
     try:
         digests = [digest(file) for file in files]
         total = sum(file.stat().st_size for file in files)
     except OSError as error:
         raise CheckpointError(
-            f"sampler.checkpoint {name!r}: {error.filename}: {error.strerror}; name a weights "
-            f"file, or a folder that holds {' and '.join(ENCODER)}"
+            f"{given.leaf} {given.name!r}: {error.filename}: {error.strerror}; name a weights "
+            f"file, or a folder that holds {CONFIG} and {' or '.join(WEIGHTS)}"
         ) from None
     together = hashlib.sha256("".join(digests).encode()).hexdigest()
-    return {"name": name, "bytes": total, "digest": digests[0] if len(files) == 1 else together}
+    found = digests[0] if len(files) == 1 else together
+    return {"name": given.name, "bytes": total, "digest": found}
+
+
+def identity(given: Given | None) -> dict[str, object] | None:
+    """Name and digest of the weights, for the reader of what came of them; a library's name is its
+    weights' identity."""
+    return given and {"name": given.name, "digest": describe(given)["digest"]}
+
+
+def check_record(file: Path, given: Given | None) -> None:
+    """That `file` is about `given`: DVC tracks what it says, and not the weights themselves.
+
+    Without a file or folder to watch there is no stage that writes so, and DVC, which finds the
+    record of earlier weights, would train anew what it has in its cache.
+
+    Raises:
+        SeppError: it is about others, or other content.
+    """
+    watched = given.name if given and not given.is_named else None
+    record = artifacts.read_json(file, "checkpoint")
+    name = record.get("name")
+    if watched and name != watched:
+        raise ArtifactError(file, f"is about {name}, not {watched}", "checkpoint")
+    if name != watched:
+        raise SeppError(
+            f"{file}: is still about {name}, but params.yaml names no file or folder of weights "
+            "there; run `sepp checkpoint`, which writes so, and then `dvc repro`"
+        )
+    if record != describe(given):
+        raise ArtifactError(file, f"is about other content of {name}", "checkpoint")
 
 
 def digest(file: Path) -> str:

@@ -62,6 +62,26 @@ def read_evaluations(folder: Path, arms: Mapping[str, str], seeds: Sequence[int]
     return runs
 
 
+def read_further(
+    folder: Path, evaluations: Sequence[str], arms: Mapping[str, str], seeds: Sequence[int]
+) -> dict[str, Runs]:
+    """What each of `evaluations` found of each arm and seed; see `read_evaluations`.
+
+    Raises ArtifactError if one is missing, or does not hold the numbers that it names.
+    """
+    further: dict[str, Runs] = {name: {arm: [] for arm in arms} for name in evaluations}
+    for name, runs in further.items():
+        for arm, suffix in arms.items():
+            for seed in seeds:
+                path = folder / name / f"{arm}-{seed}.json"
+                stage = f"evaluate{suffix.replace('@', f'@{name}-')}-{seed}"
+                result = artifacts.read_json(path, stage)
+                _require(path, result, ("reported",), stage)
+                _require(path, result, [number for number, _ in result["reported"]], stage)
+                runs[arm].append({**result, "seed": seed})
+    return further
+
+
 def read_histories(folder: Path, arms: Mapping[str, str], runs: Runs) -> dict[str, list[Rows]]:
     """The training curve of each arm and seed in `runs`: one row an epoch, by optimiser steps."""
     histories: dict[str, list[Rows]] = {arm: [] for arm in arms}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stages.reporting import charts, words
+from stages.reporting import charts, further, words
 from stages.reporting.breakdown import FIRST_CLASSES, PARTNERS, Breakdown
 from stages.reporting.explorer import Explorer
 from stages.reporting.gallery import Card
@@ -78,6 +78,7 @@ def _context(findings: Findings) -> dict:
     script = _script()
     return vars(findings) | {
         "words": words,
+        "further": further,
         "extra_rows": EXTRA_ROWS | rounds,
         "main": words.featured(findings.summary),
         "every": [(arm, run) for arm, results in findings.runs.items() for run in results],

@@ -50,6 +50,31 @@ def paired_gain(differences: Sequence[float]) -> Gain:
     return Gain(mean, float(low), float(high), float(test.pvalue), len(d), deviation)
 
 
+def paired_gains(
+    values: Mapping[str, Mapping[int, float]], baseline: str
+) -> dict[str, dict[str, object]]:
+    """The gain of each arm but `baseline`, of whose seeds some are the baseline's; for a summary.
+
+    `values` has a score by seed for each arm. Of each: mean, low and high, p (Holm-corrected over
+    these arms), n, and the differences, in order of the arm's seeds.
+    """
+    base = values[baseline]
+    paired = {
+        arm: [score - base[seed] for seed, score in own.items() if seed in base]
+        for arm, own in values.items()
+        if arm != baseline
+    }
+    measured = {arm: paired_gain(found) for arm, found in paired.items() if found}
+    corrected = holm({arm: gain.p for arm, gain in measured.items()})
+    gains = {}
+    for arm, gain in measured.items():
+        bounds = {"mean": gain.mean, "low": gain.low, "high": gain.high, "p": corrected[arm]}
+        numbers = {k: None if v is None else round(v, 6) for k, v in bounds.items()}
+        differences = [round(value, 6) for value in paired[arm]]
+        gains[arm] = {**numbers, "n": gain.n, "differences": differences}
+    return gains
+
+
 def fieller(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, float] | None:
     """95 % interval of the ratio of two means, of paired values (n,) and (n,), by Fieller (1954).
 

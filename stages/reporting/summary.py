@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from statistics import fmean, stdev
 
+from stages.reporting.further import summarise_each
 from stages.reporting.inputs import Mined, Runs
-from stages.reporting.statistics import ALPHA, binomial_error, fieller, holm, paired_gain
+from stages.reporting.statistics import ALPHA, binomial_error, fieller, paired_gains
 
 BASELINE, BOUND = "vanilla", "oracle"
 SCORES = {"linear": "linear_top1", "knn": "knn_top1"}  # name in the summary, in an evaluation
@@ -22,6 +23,7 @@ def summarise(
     runs: Runs,
     sampler: dict | None = None,
     rounds: Mapping[str, Mined] | None = None,
+    further: Mapping[str, Runs] | None = None,
 ) -> dict:
     """What was found and what it was worth.
 
@@ -40,7 +42,8 @@ def summarise(
     sampler: method, epochs and rows_seen (null if not trained here); continued, whether the arms'
     rows include them; equal_epochs, what vanilla would have had of as many rows as sepp and the
     sampler saw together. test_error: half the 95 % interval of vanilla's linear top-1 by the choice
-    of test images, in points. Where there is no number, it is null and ``note`` says why. Lists are
+    of test images, in points. evaluations: what `further.summarise_each` says of each further one.
+    Where there is no number, it is null and ``note`` says why. Lists are
     for programs: DVC leaves them out of `dvc metrics diff`.
     """
     pairs = {key: mining.get(key) for key in PAIRS}
@@ -55,6 +58,7 @@ def summarise(
         "rounds": {name: _mined(mined) for name, mined in (rounds or {}).items()},
         "sampler": _sampler(sampler or {}, runs, arms, rounds or {}),
         "test_error": _test_error(arms, runs),
+        "evaluations": summarise_each(further or {}, BASELINE),
     }
 
 
@@ -121,18 +125,10 @@ def _gains(runs: Runs, arms: dict) -> dict:
     """The gain of each arm but the baseline; None where no seed was evaluated in both."""
     gains: dict[str, dict | None] = {arm: {} for arm in arms if arm != BASELINE}
     for name, key in SCORES.items():
-        base = {result["seed"]: result[key] for result in _measured(runs[BASELINE])}
-        paired = {
-            arm: [r[key] - base[r["seed"]] for r in _measured(runs[arm]) if r["seed"] in base]
-            for arm in gains
-        }
-        measured = {arm: paired_gain(values) for arm, values in paired.items() if values}
-        corrected = holm({arm: gain.p for arm, gain in measured.items()})
+        values = {arm: {r["seed"]: r[key] for r in _measured(runs[arm])} for arm in runs}
+        measured = paired_gains(values, BASELINE)
         for arm, gain in measured.items():
-            bounds = {"mean": gain.mean, "low": gain.low, "high": gain.high, "p": corrected[arm]}
-            numbers = {k: None if v is None else round(v, 6) for k, v in bounds.items()}
-            differences = [round(value, 6) for value in paired[arm]]
-            gains[arm][name] = {**numbers, "n": gain.n, "differences": differences}
+            gains[arm][name] = gain
         for arm in measured.keys() - {BOUND} if BOUND in measured else ():
             gains[arm][name]["oracle_share"] = _share(runs, key, arm, gains[BOUND][name])
     for arm, gain in gains.items():

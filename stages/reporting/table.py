@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.reporting import words
+from stages.reporting.further import caution, lines
 
 
 def print_summary(summary: dict, page: Path, changed: str | None = None) -> None:
@@ -45,6 +46,13 @@ def print_summary(summary: dict, page: Path, changed: str | None = None) -> None
             say(f"{arm}: {further}.")
     for line in filter(None, (words.shares(summary), words.cost(summary))):
         say(line)
+    for name, evaluation in summary["evaluations"].items():
+        if evaluation["titles"]:
+            console.print(_further(name, evaluation))
+        for note in evaluation["notes"]:
+            say(f"{name}: {note}.")
+    if cautious := caution(summary):
+        say(cautious)
     say(
         f"Top-1 of the last epoch; ± is the sample standard deviation over {_seeds(summary)}, a "
         "gain the mean of the paired differences to vanilla in points, with its 95 % interval; "
@@ -67,6 +75,21 @@ def _arms(summary: dict) -> Table:
         gain = summary["gain"].get(arm) or {}
         gains = (gain_cell(gain[name]) if gain else "–" for name in ("linear", "knn"))
         table.add_row(arm, *scores, *gains)
+    return table
+
+
+def _further(name: str, evaluation: dict) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(name, no_wrap=True)
+    table.add_column("arm", no_wrap=True)
+    for heading in ("%", "gain"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    last = None
+    for line in lines(evaluation):
+        title = line.title if line.title != last else ""
+        score = words.plus_minus(line.mean, line.deviation)
+        table.add_row(title, line.arm, score, gain_cell(line.gain) if line.gain else "–")
+        last = line.title
     return table
 
 

@@ -1,4 +1,5 @@
-"""Backbones by name: torchvision's classification models, a ten-layer ResNet, narrower ResNets."""
+"""Backbones by name: torchvision's classification models, a ten-layer ResNet, narrower ResNets, and
+all of timm's."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def names() -> list[str]:
     return ["resnet10", *(name for name in known if not name.startswith(UNFIT))]
 
 
-def build_backbone(name: str, stem: str) -> tuple[nn.Module, int]:
+def build_backbone(name: str, stem: str, image_size: int | None = None) -> tuple[nn.Module, int]:
     """A randomly initialised backbone without its classifier, and its feature dimension.
 
     ResNets start as torchvision's do: the last batch norm of a block is 1, not 0, for which
@@ -53,32 +54,73 @@ def build_backbone(name: str, stem: str) -> tuple[nn.Module, int]:
 
     Args:
         name: one of `names()`; a ResNet of 10, 18, 34 or 50 layers also with its width, the
-            channels of its first stage, behind it: ``resnet10-w32`` has half the usual 64.
+            channels of its first stage, behind it: ``resnet10-w32`` has half the usual 64. Or a
+            model of timm's, see `timm_backbones`.
         stem: ``imagenet`` leaves the model as it is; ``cifar`` gives a ResNet a 3x3 first
             convolution of stride 1 and no max-pool, for images of 32 pixels or so.
+        image_size: pixels, edge, of the images to come, which a transformer is made for; None:
+            the library's own.
 
     Raises:
-        SeppError: unknown name, or a stem that the model cannot have.
+        SeppError: unknown name, or a stem or an image size that the model cannot have.
     """
+    if is_timm(name):
+        from stages.ssl import timm_backbones  # half a second, for those who name one
+
+        model, dim = timm_backbones.build(name, image_size)
+        resnet: type[nn.Module] = timm_backbones.ResNet
+    else:
+        model, resnet = _torchvision(name, image_size), ResNet
+        dim = _drop_classifier(model)
+    if stem == "cifar":
+        if not isinstance(model, resnet):
+            raise SeppError(f"stem: cifar is for ResNets; backbone {name} needs stem: imagenet")
+        _narrow_stem(model)
+    return model, dim
+
+
+def is_timm(name: str) -> bool:
+    return name.startswith("timm/")
+
+
+def _torchvision(name: str, image_size: int | None) -> nn.Module:
+    """With its classifier; raises SeppError as `build_backbone`."""
     narrow = re.fullmatch(rf"({'|'.join(RESNETS)})-w(\d+)", name)
     if narrow and (int(narrow[2]) % 8 or int(narrow[2]) == 0):
         raise SeppError(f"backbone {name!r}: a width is a multiple of 8, e.g. {narrow[1]}-w32")
     if name not in names() and not narrow:
         near = [n for n in names() if n.startswith(name[:3])] or names()
-        raise SeppError(f"unknown backbone {name!r}; near it are {', '.join(near[:12])}")
+        raise SeppError(
+            f"unknown backbone {name!r}; near it are {', '.join(near[:12])}; timm's are timm/<name>"
+        )
     if narrow:
-        model: nn.Module = NarrowResNet(*RESNETS[narrow[1]], int(narrow[2]))
-    elif name == "resnet10":
-        model = ResNet(*RESNETS[name])
+        return NarrowResNet(*RESNETS[narrow[1]], int(narrow[2]))
+    if name == "resnet10":
+        return ResNet(*RESNETS[name])
+    sized: dict[str, object] = {}
+    if image_size and name.startswith("vit_"):
+        sized["image_size"] = image_size
+    elif image_size and name.startswith("maxvit_"):
+        sized["input_size"] = (image_size, image_size)
+    try:
+        return torchvision.models.get_model(name, weights=None, **sized)
+    except (ValueError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SeppError(
+            f"backbone {name} cannot be made for a views.image_size of {image_size} ({reason})"
+        ) from None
+
+
+def _narrow_stem(model: nn.Module) -> None:
+    """A ResNet's, for small images; of timm's deep stems, whose first convolution is 3x3, only the
+    stride changes."""
+    first = model.conv1
+    if isinstance(first, nn.Sequential):
+        first[0].stride = (1, 1)
     else:
-        model = torchvision.models.get_model(name, weights=None)
-    if stem == "cifar":
-        if not isinstance(model, ResNet):
-            raise SeppError(f"stem: cifar is for ResNets; backbone {name} needs stem: imagenet")
-        model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, stride=1, padding=1, bias=False)
+        model.conv1 = nn.Conv2d(3, first.out_channels, 3, stride=1, padding=1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
-        model.maxpool = nn.Identity()
-    return model, _drop_classifier(model)
+    model.maxpool = nn.Identity()
 
 
 def zero_last_norms(model: nn.Module) -> None:
@@ -89,6 +131,8 @@ def zero_last_norms(model: nn.Module) -> None:
         if isinstance(block, BasicBlock | Bottleneck):
             last = block.bn3 if isinstance(block, Bottleneck) else block.bn2
             nn.init.zeros_(last.weight)
+        elif hasattr(block, "zero_init_last"):  # one of timm's
+            block.zero_init_last()
 
 
 def _drop_classifier(model: nn.Module) -> int:

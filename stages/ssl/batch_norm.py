@@ -6,6 +6,8 @@ synchronise it, so that the statistics are the whole batch's however many device
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
@@ -15,8 +17,10 @@ from stages.common.errors import SeppError
 from stages.ssl import distributed
 from stages.ssl.distributed import world_size
 
+log = logging.getLogger(__name__)
 
-class SplitBatchNorm2d(nn.BatchNorm2d):
+
+class SplitBatchNorm(_BatchNorm):
     """Batch norm over groups of the batch apart, `splits` of them over all devices together.
 
     In MoCo it keeps a query's batch statistics from giving its key away when one device holds the
@@ -28,9 +32,12 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         super().__init__(num_features)
         self.splits = splits
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H, W)
+    def _check_input_dim(self, x: Tensor) -> None:
+        pass  # of any: (B, C) or (B, C, …)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, …) -> (B, C, …)
         if not self.training:
-            return super().forward(x)
+            return _followed(self, super().forward(x))
         groups, rest = divmod(self.splits, world_size())
         if rest:
             raise SeppError(
@@ -53,16 +60,25 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         self.running_mean.copy_(means.mean(0))
         self.running_var.copy_(variances.mean(0))
         self.num_batches_tracked.add_(1)
-        return torch.cat(parts)
+        return _followed(self, torch.cat(parts))
 
 
 def split_batch_norms(model: nn.Module, splits: int) -> None:
-    """Make every batch norm of `model` one over `splits` groups; for one split, leave them."""
+    """Make every batch norm of `model` one over `splits` groups; for one split, leave them.
+
+    Most transformers and ConvNeXts have none, only norms of each image by itself: nothing is split.
+    """
     if splits == 1:
         return
-    for path, norm in list(model.named_modules()):
-        if isinstance(norm, nn.BatchNorm2d):
-            _replace(model, path, SplitBatchNorm2d(norm.num_features, splits))
+    norms = _batch_norms(model)
+    for path, norm in norms.items():
+        _replace(model, path, SplitBatchNorm(norm.num_features, splits))
+    if not norms:
+        log.info(
+            "bn_splits: %d: this backbone has no batch norms; nothing is split, and there are no "
+            "batch statistics that could give a key away",
+            splits,
+        )
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -73,7 +89,7 @@ class SyncBatchNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, …) -> (B, C, …)
         if not self.training or world_size() == 1:
-            return super().forward(x)
+            return _followed(self, super().forward(x))
         kind, x = x.dtype, x.float()  # under autocast it may be bf16
         axes = [0, *range(2, x.dim())]
         shape = [1, -1, *[1] * (x.dim() - 2)]
@@ -88,18 +104,35 @@ class SyncBatchNorm(_BatchNorm):
         normed = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             normed = normed * self.weight.view(shape) + self.bias.view(shape)
-        return normed.to(kind)
+        return _followed(self, normed.to(kind))
+
+
+class SyncBatchNormOnGPU(nn.SyncBatchNorm):
+    """torch's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _followed(self, super().forward(x))
 
 
 def sync_batch_norms(model: nn.Module, device: torch.device) -> None:
-    """Make every batch norm of `model` one over all devices of this kind.
+    """Make every batch norm of `model`, if it has any, one over all devices of this kind.
 
     Its state dict stays as it was.
     """
-    kind = nn.SyncBatchNorm if device.type == "cuda" else SyncBatchNorm
-    for path, norm in list(model.named_modules()):
-        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-            _replace(model, path, kind(norm.num_features, affine=norm.affine))
+    kind = SyncBatchNormOnGPU if device.type == "cuda" else SyncBatchNorm
+    for path, norm in _batch_norms(model).items():
+        _replace(model, path, kind(norm.num_features, affine=norm.affine))
+
+
+def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    """Those of torch, and timm's, which are of torch's kind; by their paths."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    return {path: norm for path, norm in model.named_modules() if isinstance(norm, kinds)}
+
+
+def _followed(norm: _BatchNorm, x: Tensor) -> Tensor:
+    """What timm's batch norms do with what they have normalised: dropout and activation."""
+    return norm.act(norm.drop(x)) if hasattr(norm, "act") else x
 
 
 def _replace(model: nn.Module, path: str, new: _BatchNorm) -> None:
@@ -107,6 +140,8 @@ def _replace(model: nn.Module, path: str, new: _BatchNorm) -> None:
     parent, _, leaf = path.rpartition(".")
     old = model.get_submodule(path)
     new.eps, new.momentum = old.eps, old.momentum
+    if hasattr(old, "act"):
+        new.drop, new.act = old.drop, old.act
     new.load_state_dict(old.state_dict())
     for parameter, source in zip(new.parameters(), old.parameters(), strict=True):
         parameter.requires_grad_(source.requires_grad)  # a momentum encoder's takes none

@@ -1,9 +1,15 @@
-"""`sampler.checkpoint`: an encoder from weights that somebody else trained, or an earlier run."""
+"""Weights that somebody else trained, or an earlier run: as the sampler, or for a training to start
+from."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import logging
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torchvision
@@ -12,42 +18,114 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stages.common.errors import CheckpointError
-from stages.common.sections import is_torchvision
-from stages.common.weights import locate
-from stages.ssl.backbones import build_backbone
+from stages.common.given import Given
+from stages.common.weights import CONFIG, in_folder, locate
+from stages.ssl.backbones import build_backbone, is_timm
 from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly
 from stages.ssl.heads import mlp
 
 WRAPPERS = ("state_dict", "model")  # in which a training's checkpoint keeps its weights
-HEADS = ("fc.", "classifier.", "head.", "heads.", "projection.")  # what follows a backbone
+# What follows a backbone.
+HEADS = ("fc.", "classifier.", "head.", "heads.", "head_dist.", "last_linear.", "projection.")
+log = logging.getLogger(__name__)
 
 
-def from_checkpoint(name: str, config: EncoderConfig) -> Encoder:
-    """The encoder that `name` stands for.
+class Found(NamedTuple):
+    """What weights there are, and what they are for."""
+
+    weights: dict[str, Tensor]
+    config: EncoderConfig | None  # None: a bare file does not say
+    source: str  # for messages
+
+
+def from_checkpoint(given: Given, config: EncoderConfig) -> Encoder:
+    """The encoder that `given` stands for.
 
     Args:
-        name: a folder written by `Encoder.save` (it brings its own config), a ``.safetensors``
-            or torch state-dict file for the backbone in `config`, or the name of a torchvision
-            weight such as ``ResNet50_Weights.IMAGENET1K_V2``.
+        given: a folder written by `Encoder.save` or by timm for Hugging Face, each of which brings
+            its own config; a ``.safetensors`` or torch state-dict file for the backbone in
+            `config`; or a name: torchvision's such as ``ResNet50_Weights.IMAGENET1K_V2``, or
+            timm's such as ``timm/resnet50.a1_in1k``.
         config: backbone, stem and preprocessing for a bare file; a projection head is taken from
             the file where it has one (MoCo's ``fc.0``, ``fc.2``).
 
     Raises:
         CheckpointError: no such file or weight, not loadable without pickle, or keys do not fit.
     """
-    if is_torchvision(name):
-        return _from_torchvision(name)
-    path = locate(name)
-    if path.is_dir():
-        return Encoder.load(path)
-    return _from_state_dict(_read(path), config, str(path))
+    found = _find(given)
+    config = found.config or config
+    if config.projection:  # an earlier run's: all of it
+        encoder = Encoder(config)
+        load_strictly(encoder, found.weights, found.source)
+        return encoder.eval()
+    body, head = _parts(found.weights, config)
+    projection = None
+    if {"fc.0.weight", "fc.2.weight"} <= set(head):  # MoCo-v2: linear, ReLU, linear
+        first, second = head["fc.0.weight"], head["fc.2.weight"]
+        projection = mlp(*first.shape[::-1], second.shape[0], norm=None)
+    encoder = Encoder(EncoderConfig(**{**vars(config), "projection": projection}))
+    load_strictly(encoder.backbone, body, found.source)
+    if projection:
+        renamed = {k.replace("fc.", "layers."): v for k, v in head.items()}
+        load_strictly(encoder.projection, renamed, found.source)
+    return encoder.eval()
+
+
+def backbone_weights(given: Given, config: EncoderConfig) -> dict[str, Tensor]:
+    """Those that `given` has for the backbone of `config`; see `from_checkpoint`.
+
+    Raises:
+        CheckpointError: no such file or weight, or not loadable without pickle.
+    """
+    found = _find(given)
+    theirs = found.config
+    if theirs and (theirs.mean, theirs.std) != (config.mean, config.std):
+        log.warning(
+            "%s %s was trained on images of mean %s and std %s; those of views are others",
+            *(given.leaf, given.name, theirs.mean, theirs.std),
+        )
+    return _parts(found.weights, config)[0]
+
+
+def _find(given: Given) -> Found:
+    if given.is_torchvision:
+        return _torchvision(given)
+    if given.is_timm:
+        from stages.ssl import timm_weights
+
+        return Found(*timm_weights.named(given.name), given.name)
+    path = locate(given)
+    if path.is_file():
+        return Found(_read(path), None, str(path))
+    return Found(_read(in_folder(path)), _config(path), str(path))
+
+
+def _config(folder: Path) -> EncoderConfig:
+    """What the weights in `folder` are of, by its config.json; raises CheckpointError."""
+    try:
+        about = json.loads((folder / CONFIG).read_text())
+        if "architecture" in about:
+            from stages.ssl import timm_weights
+
+            return timm_weights.config_of(folder, about)
+        if "model_type" in about:
+            raise TypeError(f"but a {about['model_type']} of transformers")
+        own = EncoderConfig(**about)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: holds no encoder ({error}); a folder is models/<arm>-<seed> of an earlier "
+            "run, or what timm's save_for_hf or push_to_hf_hub wrote"
+        ) from None
+    return replace(own, mean=tuple(own.mean), std=tuple(own.std))  # JSON has lists only
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        # Trainings keep their arguments beside the weights; a namespace runs no code.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path}: does not load as plain weights ({reason})") from None
@@ -59,23 +137,21 @@ def _read(path: Path) -> dict[str, Tensor]:
     return loaded
 
 
-def _from_state_dict(weights: dict[str, Tensor], config: EncoderConfig, source: str) -> Encoder:
-    """A bare state dict: keys of the backbone as torchvision names them, maybe behind a prefix."""
-    own = list(build_backbone(config.backbone, config.stem)[0].state_dict())
-    prefix = _prefix(weights, own[0])
+def _parts(
+    weights: dict[str, Tensor], config: EncoderConfig
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A state dict's backbone, as that of `config` names its parts, maybe behind a prefix, and
+    what of a head there is behind it."""
+    own = build_backbone(config.backbone, config.stem, config.image_size)[0].state_dict()
+    prefix = _prefix(weights, next(iter(own)))
     inner = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     head = {k: v for k, v in inner.items() if k.startswith(HEADS) and k not in own}
-    projection = None
-    if {"fc.0.weight", "fc.2.weight"} <= set(head):  # MoCo-v2: linear, ReLU, linear
-        first, second = head["fc.0.weight"], head["fc.2.weight"]
-        projection = mlp(*first.shape[::-1], second.shape[0], norm=None)
-    encoder = Encoder(EncoderConfig(**{**vars(config), "projection": projection}))
     body = {k: v for k, v in inner.items() if k not in head}
-    load_strictly(encoder.backbone, body, source)
-    if projection:
-        renamed = {k.replace("fc.", "layers."): v for k, v in head.items()}
-        load_strictly(encoder.projection, renamed, source)
-    return encoder.eval()
+    if is_timm(config.backbone):
+        from stages.ssl import timm_weights
+
+        body = timm_weights.fitted(body, config, own)
+    return body, head
 
 
 def _prefix(weights: dict[str, Tensor], first: str) -> str:
@@ -89,15 +165,15 @@ def _prefix(weights: dict[str, Tensor], first: str) -> str:
     return min(online or found or [""], key=len)
 
 
-def _from_torchvision(name: str) -> Encoder:
-    backbone = name.split("_Weights.")[0].lower()
+def _torchvision(given: Given) -> Found:
+    backbone = given.name.split("_Weights.")[0].lower()
     try:
-        weight = torchvision.models.get_weight(name)
+        weight = torchvision.models.get_weight(given.name)
         # Not get_model(weights=…), which would unpickle the file without weights_only.
         weights = weight.get_state_dict(progress=True, check_hash=True, weights_only=True)
         preset = weight.transforms()
         size, mean, std = preset.crop_size[0], tuple(preset.mean), tuple(preset.std)
     except (ValueError, AttributeError, KeyError, OSError) as error:
-        raise CheckpointError(f"sampler.checkpoint {name!r}: {error}") from None
-    config = EncoderConfig(backbone, "imagenet", size, mean, std, training={"weights": name})
-    return _from_state_dict(weights, config, name)
+        raise CheckpointError(f"{given.leaf} {given.name!r}: {error}") from None
+    config = EncoderConfig(backbone, "imagenet", size, mean, std, training={"weights": given.name})
+    return Found(weights, config, given.name)

@@ -49,7 +49,9 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone, self.feature_dim = build_backbone(config.backbone, config.stem)
+        self.backbone, self.feature_dim = build_backbone(
+            config.backbone, config.stem, config.image_size
+        )
         self.projection = build_head(config.projection) if config.projection else None
         self.normalize = Normalize(config.mean, config.std)  # has no weights
         # Of a training that is to be continued: tensors and facts, written beside the weights.
@@ -152,7 +154,7 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: str) ->
     if problems:
         raise CheckpointError(
             f"{source}: weights do not fit the network ({'; '.join(problems)}); "
-            "check backbone and stem in params.yaml"
+            "check backbone, stem and views.image_size in params.yaml"
         )
     module.load_state_dict(weights, strict=False)
 

@@ -29,6 +29,7 @@ class Exporter:
     rows: int  # that are trained on
     seed: int
     folder: Path  # of the training's state, where encoders are left on the way
+    weights: dict[str, object] | None = None  # from which it started, where it did: name, digest
 
     def encoder(self, done: int, optimizer: Optimizer) -> Encoder:
         """The backbone and projection that the method keeps after `done` steps of the whole, as
@@ -61,6 +62,7 @@ class Exporter:
             "steps": done - self.course.done,
             "steps_before": self.course.done,  # of the sampler or arm that is continued
             "seed": self.seed,
+            **({"weights": self.weights} if self.weights else {}),
         }
 
     def leave(self, done: int, optimizer: Optimizer) -> None:

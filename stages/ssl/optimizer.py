@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from lightly.utils.lars import LARS
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from stages.ssl.methods import Method
@@ -32,8 +32,11 @@ def build_optimizer(
         }
         for group in groups
     ]
-    kind = {"sgd": SGD, "lars": LARS}[p.optimizer]
-    optimizer = kind(options, lr=p.base_lr, momentum=p.sgd_momentum)
+    if p.optimizer == "adamw":  # with torch's betas, which MoCo-v3 and DINO train ViTs with
+        optimizer: Optimizer = AdamW(options, lr=p.base_lr)
+    else:
+        kind = {"sgd": SGD, "lars": LARS}[p.optimizer]
+        optimizer = kind(options, lr=p.base_lr, momentum=p.sgd_momentum)
     whole = warmup_cosine(p.warmup_epochs * steps // epochs, steps)
 
     def share(step: int) -> float:

@@ -1,4 +1,4 @@
-"""What of both trainings only torch can check, before anything long starts."""
+"""What of trainings and evaluations only torch can check, before anything long starts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import torch
 from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import validate
 from stages.common.params import AllParams, load_all
-from stages.common.sections import Training
+from stages.common.sections import Training, plugin
 from stages.ssl.backbones import build_backbone
 from stages.ssl.methods import MethodParams, find_method
+from stages.ssl.multi_crop import MultiCropParams
 
 
 def check_trainings(file: Path) -> None:
-    """Raises ParamError for a method, a backbone, its stem or input, a queue, or masking."""
+    """Raises ParamError for a method, a backbone, its stem or input, a queue, masking, or the block
+    of an evaluation."""
     everything: AllParams = load_all(file)
+    for name in everything.evaluations:
+        validate(file, plugin("evaluation", name).Params, getattr(everything, name), name)
     blocks = {
         name: validate(file, find_method(name).Params, values, f"methods.{name}")
         for name, values in everything.methods.items()
@@ -28,25 +32,32 @@ def check_trainings(file: Path) -> None:
         )
     for section in ("sampler", "pretrain"):
         training: Training = getattr(everything, section)
-        _check_backbone(file, section, training, everything.views.image_size)
-        _check_queue(file, section, training, blocks[training.method])
+        params = blocks[training.method]
+        sizes = {"views.image_size": everything.views.image_size}
+        if isinstance(params, MultiCropParams) and params.local_views:
+            sizes[f"methods.{training.method}.local_size"] = params.local_size
+        _check_backbone(file, section, training, sizes)
+        _check_queue(file, section, training, params)
 
 
-def _check_backbone(file: Path, section: str, training: Training, size: int) -> None:
+def _check_backbone(file: Path, section: str, training: Training, sizes: dict[str, int]) -> None:
+    """That there is one, which takes images of these `sizes`, by the params that name them; it is
+    made for the first."""
     try:
-        backbone, _ = build_backbone(training.backbone, training.stem)
+        backbone, _ = build_backbone(training.backbone, training.stem, next(iter(sizes.values())))
     except SeppError as error:
         raise ParamError(file, section, str(error)) from None
-    try:
-        with torch.no_grad():
-            backbone.eval()(torch.zeros(1, 3, size, size))
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ParamError(
-            file,
-            "views.image_size",
-            f"{size} is none that {section}.backbone {training.backbone} takes ({reason})",
-        ) from None
+    for key, size in sizes.items():
+        try:
+            with torch.no_grad():
+                backbone.eval()(torch.zeros(1, 3, size, size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ParamError(
+                file,
+                key,
+                f"{size} is none that {section}.backbone {training.backbone} takes ({reason})",
+            ) from None
 
 
 def _check_queue(file: Path, section: str, training: Training, params: MethodParams) -> None:

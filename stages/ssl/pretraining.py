@@ -12,16 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from stages.common import weights
 from stages.common.images import ImageStore
 from stages.common.param_file import validate
 from stages.common.sections import Training, Views
 from stages.common.state import TrainingState, run_fingerprint
-from stages.ssl.backbones import build_backbone
+from stages.ssl.backbones import build_backbone, zero_last_norms
 from stages.ssl.batch_norm import sync_batch_norms
 from stages.ssl.batches import METHOD, VIEWS, PairBatches, Rows
+from stages.ssl.checkpoints import backbone_weights
 from stages.ssl.course import Course, Start, course_of
 from stages.ssl.distributed import world_size
-from stages.ssl.encoder import Encoder
+from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly
 from stages.ssl.export import Exporter
 from stages.ssl.methods import Batch, Method, find_method
 from stages.ssl.optimizer import build_optimizer
@@ -167,25 +169,44 @@ def train(
     Returns:
         The encoder as it is after the last step, and the history: a row per epoch.
     """
-    method = _method_of(training, method_values, seed)
+    method = new_method(training, method_values, views, seed)
     start = Start.load(continues, method) if continues else None
     size = training.batch_size
     batches = PairBatches(rows, store, method.row_views(views), size, seed, section)
     course = course_of(training, rows, start)
     _warn_of_warmup(training.method, method.params.warmup_epochs, section, course.epochs)
-    exporter = Exporter(method, training, views, course, len(rows.anchor), seed, state.folder)
+    exporter = Exporter(
+        *(method, training, views, course, len(rows.anchor), seed, state.folder),
+        weights.identity(training.given),
+    )
     pauses = course.steps_at(leave_at)
     module = Pretraining(method, batches, course, start, exporter.leave, pauses)
     history = fit(module, state, label, training.precision)
     return exporter.encoder(course.done + course.steps, module.optimizers().optimizer), history
 
 
-def _method_of(training: Training, values: Mapping[str, Any], seed: int) -> Method:
-    """As it starts; raises ParamError for a value of its block that cannot be."""
+def new_method(training: Training, values: Mapping[str, Any], views: Views, seed: int) -> Method:
+    """As it starts: its backbone at random, or with the weights that are given.
+
+    Raises ParamError for a value of its block that cannot be, CheckpointError for the weights.
+    """
     kind = find_method(training.method)
     params = validate(Path("params.yaml"), kind.Params, values, f"methods.{training.method}")
+    config = EncoderConfig(
+        training.backbone, training.stem, views.image_size, views.mean, views.std
+    )
+    given = backbone_weights(training.given, config) if training.given else None
     torch.manual_seed(seed)
-    return kind(params, lambda: build_backbone(training.backbone, training.stem))
+
+    def new_backbone() -> tuple[nn.Module, int]:
+        backbone, dim = build_backbone(training.backbone, training.stem, views.image_size)
+        if given is not None:
+            load_strictly(backbone, given, training.given.name)
+        elif kind.zero_init_residual:
+            zero_last_norms(backbone)
+        return backbone, dim
+
+    return kind(params, new_backbone)
 
 
 def _warn_of_warmup(method: str, warmup: int, section: str, epochs: int) -> None:

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from stages.common import env
 from stages.common.errors import SeppError
 from stages.common.progress import Progress
-from stages.common.state import TrainingState
+from stages.common.state import Part
 from stages.ssl.batches import Batches, step_seed
 
 History = list[dict[str, float | None]]
@@ -106,7 +106,7 @@ class Fit(lightning.LightningModule):
 class SaveState(Checkpoint):
     """Writes the training's state at an epoch's end, if the last time is long enough ago."""
 
-    def __init__(self, state: TrainingState) -> None:
+    def __init__(self, state: Part) -> None:
         self.state = state
         self.saved = 0.0
 
@@ -161,8 +161,8 @@ def lightning_precision(name: str) -> str:
     return {"bf16": "bf16-mixed", "fp32": "32-true"}[name]
 
 
-def fit(module: Fit, state: TrainingState, label: str, precision: str = "fp32") -> History:
-    """Train `module` for its number of steps, from the state's checkpoint if there is one.
+def fit(module: Fit, state: Part, label: str, precision: str = "fp32") -> History:
+    """Train `module` for its number of steps, from the checkpoint of `state` if there is one.
 
     Devices, nodes and launcher are the environment's (SEPP_*, torchrun, Slurm). Returns the
     history, a row per epoch.
@@ -181,7 +181,7 @@ def fit(module: Fit, state: TrainingState, label: str, precision: str = "fp32") 
     return module.history
 
 
-def _trainer(module: Fit, state: TrainingState, label: str, precision: str) -> lightning.Trainer:
+def _trainer(module: Fit, state: Part, label: str, precision: str) -> lightning.Trainer:
     """Raises SeppError if there are no such devices as the environment asks for."""
     several = env.nodes() > 1 or env.devices() != 1
     # Lightning's own requeueing would leave checkpoints where other trainings find them.

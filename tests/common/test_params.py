@@ -105,6 +105,23 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         WHOLE_FILE,
     ),
     "methods missing": ({"methods": ...}, "methods: is missing", WHOLE_FILE),
+    "unknown evaluation": (
+        {"evaluations": ["semi"]},
+        "evaluations: unknown evaluation 'semi'",
+        "there are semi_supervised, transfer",
+    ),
+    "evaluation without its block": (
+        {"evaluations": ["transfer"], "transfer": ...},
+        "file: the block transfer is missing, which evaluations names",
+        "`transfer: {}` takes the defaults",
+    ),
+    "evaluation named twice": (
+        {"evaluations": ["transfer", "transfer"]},
+        "evaluations: ['transfer', 'transfer'] names one twice",
+        "remove the repeat",
+    ),
+    "number for an evaluation's block": ({"transfer": 3}, "transfer: 3: should be", WHOLE_FILE),
+    "block of what is no evaluation": ({"transfers": {}}, "transfers: is not a", "spelling"),
     "unknown data set": (
         {"data.name": "digitz"},
         "data.name: unknown data set 'digitz'",
@@ -121,20 +138,30 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "set it to ['cifar10']",
     ),
     "watch of digits": ({"data.watch": ["digits"]}, "data: data.watch is ", "set it to []"),
-    "watch without a checkpoint": (
-        {"sampler.watch": ["file"]},
-        "sampler: sampler.watch is [file], but goes with sampler.checkpoint null",
+    "watch without weights": (
+        {"watch": ["sampler"]},
+        "file: watch is [sampler], but no weights are given",
         "set it to []",
     ),
     "checkpoint without its watch": (
         {"sampler.checkpoint": "~/moco_v2.pth.tar"},
-        "sampler: sampler.watch is [], but goes with sampler.checkpoint ~/moco_v2.pth.tar",
-        "set it to [file]",
+        "file: watch is [], but sampler.checkpoint is ~/moco_v2.pth.tar",
+        "set it to [sampler]",
     ),
-    "watch of a torchvision name": (
-        {"sampler.checkpoint": "ResNet18_Weights.IMAGENET1K_V1", "sampler.watch": ["file"]},
-        "sampler: sampler.watch is [file]",
+    "weights of both without their watch": (
+        {"sampler.weights": "a.pth", "pretrain.weights": "b.pth", "watch": ["sampler"]},
+        "file: watch is [sampler], but sampler.weights is a.pth and pretrain.weights is b.pth",
+        "set it to [sampler, pretrain]",
+    ),
+    "watch of a name": (
+        {"sampler.checkpoint": "ResNet18_Weights.IMAGENET1K_V1", "watch": ["sampler"]},
+        "file: watch is [sampler], but sampler.checkpoint is ResNet18_Weights.IMAGENET1K_V1",
         "set it to []",
+    ),
+    "weights beside a checkpoint": (
+        {"sampler.checkpoint": "a.pth", "sampler.weights": "b.pth", "watch": ["sampler"]},
+        "sampler: checkpoint is a.pth, which is the sampler without any training, but weights",
+        "set one of them to null",
     ),
     "empty checkpoint": ({"sampler.checkpoint": ""}, "sampler.checkpoint: '': ", "1 character"),
     "seeds twice": ({"seeds": [1, 1]}, "seeds: [1, 1] names one twice", "remove the repeat"),

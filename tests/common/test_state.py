@@ -155,3 +155,35 @@ def test_a_second_process_waits_until_the_first_is_killed(states, caplog):
         first.communicate()
     assert entered.wait(10)
     waiting.join(10)
+
+
+def test_parts_are_kept_apart_and_made_once(states, caplog):
+    caplog.set_level("INFO")
+    calls = []
+
+    def make(name: str) -> dict:
+        calls.append(name)
+        return {"top1": 100 / 3, "name": name}
+
+    with state() as held:
+        one, two = held.part("one"), held.part("two")
+        assert len({held.checkpoint, one.checkpoint, two.checkpoint}) == 3
+        one.checkpoint.write_text("weights")
+        first = one.once(lambda: make("one"))
+        assert not one.checkpoint.exists()
+        two.checkpoint.write_text("weights")
+        with pytest.raises(KeyboardInterrupt):
+            two.once(interrupted)
+    with state() as held:
+        assert held.part("one").once(lambda: make("again")) == first
+        assert "done before" in caplog.text
+        two = held.part("two")
+        assert f"resuming from {two.checkpoint}" in caplog.text
+        assert two.once(lambda: make("two"))["name"] == "two"
+        held.clear()
+        assert not two.folder.exists()
+    assert calls == ["one", "two"]
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt

@@ -70,6 +70,6 @@ def test_stages_of_arms_rounds_and_seeds_that_are_no_more_do_not_count():
     for name in ("pretrain@random-0", "pretrain@sepp-1", "pretrain_again@round1-0"):
         other = PRETRAIN.replace("pretrain@sepp-0", name).replace("40", "5").replace("md5: a", "-")
         assert outdated(PARAMS_NOW, lock(MINE, PRETRAIN, other)) == []
-    for name in ("pretrain@vanilla-0", "pretrain_again@round0-0", "checkpoint@file", "embed"):
+    for name in ("pretrain@vanilla-0", "pretrain_again@round0-0", "checkpoint@sampler", "embed"):
         other = PRETRAIN.replace("pretrain@sepp-0", name).replace("40", "5")
         assert outdated(PARAMS_NOW, lock(MINE, PRETRAIN, other)) == ["pretrain.epochs"]

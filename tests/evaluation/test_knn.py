@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.evaluation.knn import knn_top1
+from stages.evaluation._knn import knn_top1
 
 
 def plain_knn(bank, bank_labels, queries, labels, k, t):

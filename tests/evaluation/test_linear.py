@@ -16,27 +16,11 @@ from stages.common import artifacts
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.common.state import TrainingState
-from stages.evaluation.linear import top_k
-from stages.ssl.encoder import Encoder, EncoderConfig, weights_digest
+from stages.evaluation._linear import top_k
+from stages.ssl.encoder import weights_digest
 from tests.conftest import TINY, write_params
 
 MANIFEST, IMAGES = Path("data/manifest.parquet"), Path("data/images.npy")
-
-
-@pytest.fixture
-def encoder(project) -> Encoder:
-    torch.manual_seed(0)
-    config = EncoderConfig(
-        "resnet10",
-        "cifar",
-        8,
-        (0.3,) * 3,
-        (0.3,) * 3,
-        training={"epochs": 3, "rows": 48, "steps": 9},
-    )
-    encoder = Encoder(config)
-    encoder.save(project / "models/vanilla-0")
-    return encoder.eval()
 
 
 def evaluate(project, **changes) -> dict:

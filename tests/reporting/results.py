@@ -98,8 +98,9 @@ def write_run(arm: str, seed: int, **result: object) -> None:
     artifacts.write_csv(report.Inputs.histories / f"{arm}-{seed}.csv", history(4.0 + seed))
 
 
-def run(arms=ARMS, seeds=SEEDS, **more) -> tuple[dict, str]:
+def run(arms=ARMS, seeds=SEEDS, evaluations=(), **more) -> tuple[dict, str]:
     names = {"sampler": Named(method="nnclr"), "pretrain": Named(method="fnc"), "rounds": []}
+    names["evaluations"] = list(evaluations)
     params = report.Params.model_construct(arms=arms, seeds=seeds, **names)
     outputs = report.Outputs()
     report.run(params, report.Inputs(), outputs, **more)

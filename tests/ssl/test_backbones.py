@@ -6,8 +6,10 @@ import torchvision
 from torch import nn
 
 from stages.common.errors import SeppError
+from stages.common.params import load_all
 from stages.ssl.backbones import build_backbone, zero_last_norms
-from stages.ssl.methods import find_method
+from stages.ssl.pretraining import new_method
+from tests.conftest import REPOSITORY
 from tests.ssl.tiny import values
 
 
@@ -95,8 +97,9 @@ def test_what_is_no_resnet_is_left_as_it_is():
     ],
 )
 def test_a_method_zeroes_them_where_its_authors_do(method, zero):
-    kind = find_method(method)
-    model = kind(kind.Params(**values(method)), lambda: build_backbone("resnet10", "cifar"))
+    settings = load_all(REPOSITORY / "stages/presets/digits.yaml")
+    training = settings.pretrain.model_copy(update={"method": method})
+    model = new_method(training, values(method), settings.views, seed=0)
     assert model.backbone.layer4[0].bn2.weight.any() != zero
     followers = [m for name, m in model.named_modules() if name.endswith("average.0")]
     assert all(f.layer4[0].bn2.weight.any() != zero for f in followers)

@@ -9,7 +9,7 @@ from torch import nn
 from stages.common.errors import SeppError
 from stages.ssl.backbones import build_backbone
 from stages.ssl.batch_norm import (
-    SplitBatchNorm2d,
+    SplitBatchNorm,
     SyncBatchNorm,
     split_batch_norms,
     sync_batch_norms,
@@ -18,7 +18,7 @@ from stages.ssl.batch_norm import (
 
 def test_split_batch_norm_is_batch_norm_of_each_group():
     x = torch.randn(8, 4, 3, 3)
-    split = SplitBatchNorm2d(4, splits=2)
+    split = SplitBatchNorm(4, splits=2)
     nn.init.uniform_(split.weight)
     plain = [nn.BatchNorm2d(4) for _ in range(2)]
     for norm in plain:
@@ -36,7 +36,7 @@ def test_split_batch_norm_is_batch_norm_of_each_group():
 
 def test_splits_must_divide_the_batch():
     with pytest.raises(SeppError, match="bn_splits: 3 does not divide the 8 rows"):
-        SplitBatchNorm2d(4, splits=3)(torch.randn(8, 4, 3, 3))
+        SplitBatchNorm(4, splits=3)(torch.randn(8, 4, 3, 3))
 
 
 def test_batch_norms_are_split_and_others_left():
@@ -45,17 +45,17 @@ def test_batch_norms_are_split_and_others_left():
     split_batch_norms(model, 1)
     assert type(model.bn1) is nn.BatchNorm2d
     split_batch_norms(model, 2)
-    assert isinstance(model.bn1, SplitBatchNorm2d)
+    assert isinstance(model.bn1, SplitBatchNorm)
     assert set(model.state_dict()) == keys
     other, _ = build_backbone("convnext_tiny", "imagenet")
     split_batch_norms(other, 2)  # it has layer norms alone
-    assert not any(isinstance(m, SplitBatchNorm2d) for m in other.modules())
+    assert not any(isinstance(m, SplitBatchNorm) for m in other.modules())
 
 
 def test_splits_must_split_over_the_processes(monkeypatch):
     monkeypatch.setattr("stages.ssl.batch_norm.world_size", lambda: 3)
     with pytest.raises(SeppError, match="bn_splits: 8 does not split over 3 processes"):
-        SplitBatchNorm2d(4, splits=8)(torch.randn(8, 4, 3, 3))
+        SplitBatchNorm(4, splits=8)(torch.randn(8, 4, 3, 3))
 
 
 def test_synchronising_keeps_state_and_frozen_parameters():

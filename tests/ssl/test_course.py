@@ -120,8 +120,12 @@ START = {"pretrain.start": "sampler", "sampler.of_epochs": 5, "sampler.epochs": 
     ("changes", "message"),
     [
         (
-            {"sampler.checkpoint": "x.pt", "sampler.watch": ["file"]},
+            {"sampler.checkpoint": "x.pt", "watch": ["sampler"]},
             "sampler.checkpoint cannot be continued",
+        ),
+        (
+            {"pretrain.weights": "x.pt", "watch": ["pretrain"]},
+            "pretrain.weights is x.pt, but pretrain.start is sampler, .* pretrain.start to scratch",
         ),
         ({"pretrain.batch_size": 32}, "pretrain.batch_size is 32, .* whose is 64: set both alike"),
         ({"pretrain.method": "byol"}, "pretrain.method is byol, .* whose is moco"),

@@ -11,6 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from stages.common.errors import CheckpointError
+from stages.common.given import Given
 from stages.ssl.backbones import build_backbone
 from stages.ssl.checkpoints import from_checkpoint
 from stages.ssl.encoder import Encoder, EncoderConfig, weights_digest
@@ -20,6 +21,10 @@ PLAIN = EncoderConfig("resnet10", "cifar", 8, (0.5,) * 3, (0.25,) * 3)
 HEAD = mlp(512, 16, 4, norm=None)
 WITH_HEAD = EncoderConfig(**{**vars(PLAIN), "projection": HEAD})
 X = torch.rand(2, 3, 8, 8)
+
+
+def given(name: object) -> Given:
+    return Given("sampler.checkpoint", str(name))
 
 
 def randomised(config: EncoderConfig = WITH_HEAD) -> Encoder:
@@ -60,7 +65,7 @@ def test_dimensions_and_a_missing_projection():
 
 def test_an_earlier_run_is_a_checkpoint(tmp_path):
     randomised().save(tmp_path / "sepp-0")
-    assert same(from_checkpoint(str(tmp_path / "sepp-0"), PLAIN), randomised(), "projection")
+    assert same(from_checkpoint(given(tmp_path / "sepp-0"), PLAIN), randomised(), "projection")
 
 
 def wrapped(kind: str) -> dict:
@@ -79,7 +84,7 @@ def wrapped(kind: str) -> dict:
 @pytest.mark.parametrize("kind", ["torchvision", "moco", "prefixed"])
 def test_state_dict_files(tmp_path, kind):
     torch.save(wrapped(kind), tmp_path / "weights.pth")
-    loaded = from_checkpoint(str(tmp_path / "weights.pth"), PLAIN)
+    loaded = from_checkpoint(given(tmp_path / "weights.pth"), PLAIN)
     assert same(loaded, randomised(), "backbone")
     assert (loaded.projection is not None) == (kind == "moco")
     if kind == "moco":
@@ -88,7 +93,7 @@ def test_state_dict_files(tmp_path, kind):
 
 def test_safetensors_file(tmp_path):
     save_file(dict(randomised().backbone.state_dict()), tmp_path / "w.safetensors")
-    assert same(from_checkpoint(str(tmp_path / "w.safetensors"), PLAIN), randomised(), "backbone")
+    assert same(from_checkpoint(given(tmp_path / "w.safetensors"), PLAIN), randomised(), "backbone")
 
 
 def test_keys_that_do_not_fit_are_named(tmp_path):
@@ -97,7 +102,7 @@ def test_keys_that_do_not_fit_are_named(tmp_path):
     weights["conv1.weight"] = torch.zeros(64, 3, 7, 7)
     save_file(weights, tmp_path / "w.safetensors")
     with pytest.raises(CheckpointError) as error:
-        from_checkpoint(str(tmp_path / "w.safetensors"), PLAIN)
+        from_checkpoint(given(tmp_path / "w.safetensors"), PLAIN)
     message = str(error.value)
     assert "missing layer1.0.conv1.weight" in message
     assert "unknown layer9.conv.weight" in message
@@ -115,7 +120,7 @@ def test_a_pickle_is_never_executed(tmp_path, capsys):
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Attack()))
     for name in ("evil.pth", "raw.pth"):
         with pytest.raises(CheckpointError, match="does not load as plain weights"):
-            from_checkpoint(str(tmp_path / name), PLAIN)
+            from_checkpoint(given(tmp_path / name), PLAIN)
     assert "arbitrary" not in capsys.readouterr().out
 
 
@@ -124,7 +129,7 @@ def test_garbage_is_refused(tmp_path, content):
     for name in ("w.pth", "w.safetensors"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError, match="does not load as plain weights"):
-            from_checkpoint(str(tmp_path / name), PLAIN)
+            from_checkpoint(given(tmp_path / name), PLAIN)
 
 
 def test_an_encoder_folder_with_foreign_weights_is_refused(tmp_path):
@@ -140,7 +145,7 @@ def test_torchvision_weight_by_name(monkeypatch):
     source, _ = build_backbone("resnet18", "imagenet")
     full = source.state_dict() | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
     monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", lambda *a, **k: full)
-    encoder = from_checkpoint("ResNet18_Weights.IMAGENET1K_V1", PLAIN)
+    encoder = from_checkpoint(given("ResNet18_Weights.IMAGENET1K_V1"), PLAIN)
     assert encoder.config.image_size == 224
     assert encoder.config.mean == (0.485, 0.456, 0.406)
     assert torch.equal(encoder.backbone.conv1.weight, source.conv1.weight)
@@ -149,4 +154,4 @@ def test_torchvision_weight_by_name(monkeypatch):
 @pytest.mark.parametrize("name", ["nowhere.pth", "ResNet18_Weights.IMAGENET1K_V9"])
 def test_unknown_names(name):
     with pytest.raises(CheckpointError, match=name):
-        from_checkpoint(name, PLAIN)
+        from_checkpoint(given(name), PLAIN)

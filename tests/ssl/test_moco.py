@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from stages.ssl.batch_norm import SplitBatchNorm2d
+from stages.ssl.batch_norm import SplitBatchNorm
 from stages.ssl.losses import info_nce
 from stages.ssl.methods import find_method
 from stages.ssl.methods.moco import MoCo, MoCoParams
@@ -225,7 +225,7 @@ def test_batch_norms_of_both_encoders_are_split():
 
     model = MoCo(MoCoParams(**tiny.values("moco", bn_splits=4)), backbone)
     for encoder in (model.backbone, model.key_encoder.average[0]):
-        assert isinstance(encoder[1], SplitBatchNorm2d)
+        assert isinstance(encoder[1], SplitBatchNorm)
         assert encoder[1].splits == 4
     assert not MoCo.synchronised
 

@@ -69,7 +69,7 @@ def test_the_optimiser_follows_the_schedule_and_the_warm_up_is_in_epochs():
     np.testing.assert_allclose(rates(*made, 15)[:, 0], [0.2 * share(step) for step in range(15)])
 
 
-@pytest.mark.parametrize("kind", ["sgd", "lars"])
+@pytest.mark.parametrize("kind", ["sgd", "lars", "adamw"])
 def test_the_rate_is_proportional_to_batch_size_and_to_the_groups_own(kind):
     groups = Group([parameter(2, 2)]), Group([parameter(2)], rate=0.5)
     optimizer, _ = stepped_by(*groups, batch_size=64, optimizer=kind)
@@ -128,7 +128,7 @@ def test_momentum_adds_up_earlier_gradients(kind):
     torch.testing.assert_close(vector.data, before - 0.2 * (1 + 1.75) * vector.grad)
 
 
-@pytest.mark.parametrize("kind", ["sgd", "lars"])
+@pytest.mark.parametrize("kind", ["sgd", "lars", "adamw"])
 @pytest.mark.parametrize("name", METHODS)
 def test_every_trained_parameter_is_in_one_group_and_no_momentum_encoders_is(name, kind):
     model = tiny.new(name, optimizer=kind)
@@ -141,10 +141,23 @@ def test_every_trained_parameter_is_in_one_group_and_no_momentum_encoders_is(nam
     assert rest <= {"projection.layers.4.bias", "projection.layers.7.bias"}  # zero for good
 
 
+@pytest.mark.parametrize("kind", ["lars", "adamw"])
 @pytest.mark.parametrize("name", METHODS)
-def test_lars_spares_just_the_vectors_of_every_method(name):
-    for group in tiny.new(name, optimizer="lars").groups():
+def test_just_the_vectors_of_every_method_are_spared(name, kind):
+    for group in tiny.new(name, optimizer=kind).groups():
         assert {p.ndim >= 2 for p in group.parameters} == {group.decay}
+
+
+def test_adamw_steps_by_the_rate_and_decays_apart_from_the_gradient():
+    """Loshchilov and Hutter 2019, Algorithm 2, of which the first step is as long as the rate."""
+    decayed, spared = parameter(3, 2), parameter(3)
+    before = [p.detach().clone() for p in (decayed, spared)]
+    groups = Group([decayed]), Group([spared], decay=False)
+    optimizer, _ = stepped_by(*groups, optimizer="adamw", base_lr=0.001)
+    optimizer.step()
+    expected = before[0] - 0.001 * (decayed.grad.sign() + 0.01 * before[0])
+    torch.testing.assert_close(decayed.data, expected)
+    torch.testing.assert_close(spared.data, before[1] - 0.001 * spared.grad.sign())
 
 
 def test_sgd_spares_nothing_by_default():

@@ -38,7 +38,7 @@ def write_project(folder: Path, **changes: Any) -> None:
     )
 
 
-def tiny_backbone(*_: str) -> tuple[nn.Module, int]:
+def tiny_backbone(*_: object) -> tuple[nn.Module, int]:
     """In place of `build_backbone`: one convolution with batch norm."""
     pooled = [nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
     return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), *pooled), 16

@@ -17,10 +17,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stages.common.sections import Section, ViewChanges, Views
-from stages.ssl.backbones import zero_last_norms
 from stages.ssl.heads import HeadSpec, build_head
 from stages.ssl.partners import Partners
 
+OptimizerName = Literal["sgd", "lars", "adamw"]
 NewBackbone = Callable[[], tuple[nn.Module, int]]  # backbone, feature dimension
 
 
@@ -65,17 +65,22 @@ class MethodParams(Section):
     first_view: ViewChanges = ViewChanges()  # and what of that for the anchor's view
     second_view: ViewChanges = ViewChanges()  # and for the positive's
 
-    optimizer: Literal["sgd", "lars"] = "sgd"
+    optimizer: OptimizerName = "sgd"
     base_lr: Annotated[float, Field(gt=0)]  # at batch size 256 or 1, as rate_scaling says
     rate_scaling: Literal["linear", "sqrt"] = "linear"  # times batch / 256, or its square root
     weight_decay: Annotated[float, Field(ge=0)]
-    sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of SGD and LARS
     warmup_epochs: Annotated[int, Field(ge=0)] = 0  # of the learning rate, linear; then cosine
 
     def peak_rate(self, batch_size: int) -> float:
         """Learning rate after warm-up, at so many rows per step over all devices."""
         linear = self.rate_scaling == "linear"
         return self.base_lr * (batch_size / 256 if linear else math.sqrt(batch_size))
+
+    @property
+    def spare_vectors(self) -> bool:
+        """Whether biases and norms are not decayed, as in the recipes of LARS and of AdamW."""
+        return self.optimizer != "sgd"
 
     @model_validator(mode="after")
     def _adapted(self) -> MethodParams:
@@ -104,14 +109,12 @@ class Method(nn.Module, ABC):
     Params: ClassVar[type[MethodParams]]
     synchronised: ClassVar[bool] = True  # batch norms are over all devices
     has_negatives: ClassVar[bool] = False  # so that sepp.mask_partners has something to mask
-    zero_init_residual: ClassVar[bool] = False  # ResNets start with each block as its shortcut
+    zero_init_residual: ClassVar[bool] = False  # a random ResNet's blocks start as their shortcuts
 
     def __init__(self, params: MethodParams, new_backbone: NewBackbone) -> None:
         super().__init__()
         self.params = params
         self.backbone, self.feature_dim = new_backbone()
-        if self.zero_init_residual:
-            zero_last_norms(self.backbone)
         self.projection = build_head(self.projection_spec())
 
     @abstractmethod
@@ -153,15 +156,15 @@ class Method(nn.Module, ABC):
         return self.backbone, self.projection
 
     def groups(self) -> list[Group]:
-        """All trained parameters. LARS spares biases and batch norms."""
-        return decayed(self.parameters(), self.params.optimizer == "lars")
+        """All trained parameters. LARS and AdamW spare biases and norms."""
+        return decayed(self.parameters(), self.params.spare_vectors)
 
     def after_backward(self, epoch: int) -> None:
         """A last look at the gradients before the optimiser steps."""
 
 
 def decayed(parameters: Iterable[nn.Parameter], spare_vectors: bool) -> list[Group]:
-    """Those that take gradients; with `spare_vectors`, biases and batch norms in a group apart."""
+    """Those that take gradients; with `spare_vectors`, biases and norms in a group apart."""
     trained = [p for p in parameters if p.requires_grad]
     if not spare_vectors:
         return [Group(trained)]

@@ -6,7 +6,7 @@ learning rate decays to 0, and the last layer has a bias, which the loss does no
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
@@ -15,14 +15,14 @@ from stages.common.sections import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import AsymmetricParams, Batch, Group, Method, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Group, Method, OptimizerName, Step
 
 
 class BarlowTwinsParams(AsymmetricParams):
     redundancy: Annotated[float, Field(ge=0)] = 0.0051  # weight of the off-diagonal terms
     projection_dim: Count = 8192
     layers: Annotated[int, Field(ge=2)] = 3  # of the projection
-    optimizer: Literal["sgd", "lars"] = "lars"
+    optimizer: OptimizerName = "lars"
     base_lr: Annotated[float, Field(gt=0)] = 0.2
     vector_rate: Annotated[float, Field(gt=0)] = 0.024  # times base_lr, of biases and batch norms
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
@@ -50,6 +50,8 @@ class BarlowTwins(Method):
 
     def groups(self) -> list[Group]:
         groups = super().groups()
+        if self.params.optimizer != "lars":
+            return groups
         return [g if g.decay else g._replace(rate=self.params.vector_rate) for g in groups]
 
 

@@ -8,7 +8,7 @@ network, as the paper says.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch.nn.functional import cosine_similarity
 from stages.common.sections import Count
 from stages.ssl.heads import HeadSpec, build_head, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import AsymmetricParams, Batch, Method, NewBackbone, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Method, NewBackbone, OptimizerName, Step
 from stages.ssl.momentum import MomentumEncoder, cosine_momentum
 
 
@@ -26,7 +26,7 @@ class BYOLParams(AsymmetricParams):
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99  # of the target at first; 1 at the end
     hidden_dim: Count = 4096  # of projection and predictor
     output_dim: Count = 256
-    optimizer: Literal["sgd", "lars"] = "lars"
+    optimizer: OptimizerName = "lars"
     base_lr: Annotated[float, Field(gt=0)] = 0.45
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
     warmup_epochs: Annotated[int, Field(ge=0)] = 10

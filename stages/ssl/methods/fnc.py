@@ -22,7 +22,7 @@ from stages.common.sections import Count, ViewChanges, Views
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, Step
+from stages.ssl.methods import Batch, Method, MethodParams, NewBackbone, OptimizerName, Step
 from stages.ssl.momentum import MomentumEncoder
 from stages.ssl.queue import Queue
 
@@ -40,7 +40,7 @@ class FNCParams(MethodParams):
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.999  # of the key encoder
     hidden_dim: Count = 2048
     output_dim: Count = 128
-    optimizer: Literal["sgd", "lars"] = "lars"
+    optimizer: OptimizerName = "lars"
     base_lr: Annotated[float, Field(gt=0)] = 0.1  # times the root of the batch: 1.6 at 256
     rate_scaling: Literal["linear", "sqrt"] = "sqrt"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4

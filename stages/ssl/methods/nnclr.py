@@ -6,7 +6,7 @@ weight.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -17,7 +17,7 @@ from stages.common.sections import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, build_head, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import AsymmetricParams, Batch, Method, NewBackbone, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Method, NewBackbone, OptimizerName, Step
 from stages.ssl.queue import Queue
 
 
@@ -27,7 +27,7 @@ class NNCLRParams(AsymmetricParams):
     hidden_dim: Count = 2048  # of the projection
     output_dim: Count = 256
     prediction_dim: Count = 4096  # hidden, of the predictor
-    optimizer: Literal["sgd", "lars"] = "lars"
+    optimizer: OptimizerName = "lars"
     base_lr: Annotated[float, Field(gt=0)] = 0.3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
     warmup_epochs: Annotated[int, Field(ge=0)] = 10

@@ -9,7 +9,7 @@ batches the authors' later recipe goes by the root: `rate_scaling: sqrt`, base_l
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -20,7 +20,7 @@ from stages.common.sections import Count, ViewChanges
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, Method, MethodParams, Step
+from stages.ssl.methods import Batch, Method, MethodParams, OptimizerName, Step
 
 
 class SimCLRParams(MethodParams):
@@ -30,7 +30,7 @@ class SimCLRParams(MethodParams):
     temperature: Annotated[float, Field(gt=0)] = 0.1
     hidden_dim: Count = 2048
     output_dim: Count = 128
-    optimizer: Literal["sgd", "lars"] = "lars"
+    optimizer: OptimizerName = "lars"
     base_lr: Annotated[float, Field(gt=0)] = 0.3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
     warmup_epochs: Annotated[int, Field(ge=0)] = 10

@@ -48,7 +48,7 @@ class SimSiam(Method):
         return Step((loss * batch.weight).mean(), z1)
 
     def groups(self) -> list[Group]:
-        spare = self.params.optimizer == "lars"
+        spare = self.params.spare_vectors
         encoder = [*self.backbone.parameters(), *self.projection.parameters()]
         predictor = decayed(self.prediction.parameters(), spare)
         return decayed(encoder, spare) + [g._replace(constant=True) for g in predictor]

@@ -9,7 +9,7 @@ own in the head, too; the learning rate decays to 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from lightly.models.utils import normalize_weight
@@ -21,7 +21,7 @@ from stages.common.sections import Count, ViewChanges
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import Batch, NewBackbone, Step
+from stages.ssl.methods import Batch, NewBackbone, OptimizerName, Step
 from stages.ssl.multi_crop import MultiCrop, MultiCropParams
 from stages.ssl.queue import Queue
 
@@ -39,7 +39,7 @@ class SwAVParams(MultiCropParams):
     local_views: Annotated[int, Field(ge=0)] = 6  # small crops, which predict but have no code
     hidden_dim: Count = 2048
     output_dim: Count = 128
-    optimizer: Literal["sgd", "lars"] = "lars"
+    optimizer: OptimizerName = "lars"
     base_lr: Annotated[float, Field(gt=0)] = 0.6
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
 

@@ -7,7 +7,7 @@ which no term depends on.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
@@ -16,7 +16,7 @@ from stages.common.sections import Count
 from stages.ssl import distributed
 from stages.ssl.heads import HeadSpec, mlp
 from stages.ssl.losses import in_float32
-from stages.ssl.methods import AsymmetricParams, Batch, Method, Step
+from stages.ssl.methods import AsymmetricParams, Batch, Method, OptimizerName, Step
 
 Coefficient = Annotated[float, Field(ge=0)]
 
@@ -27,7 +27,7 @@ class VICRegParams(AsymmetricParams):
     covariance: Coefficient = 1.0
     expander_dim: Count = 8192
     layers: Annotated[int, Field(ge=2)] = 3  # of the expander
-    optimizer: Literal["sgd", "lars"] = "lars"
+    optimizer: OptimizerName = "lars"
     base_lr: Annotated[float, Field(gt=0)] = 0.3  # the authors' for 100 epochs; 1000: 0.2
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
     warmup_epochs: Annotated[int, Field(ge=0)] = 10

@@ -15,12 +15,12 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from stages.common.images import ImageStore
-from stages.common.sections import LinearEval, Views
+from stages.common.sections import LinearEval
 from stages.common.state import TrainingState
-from stages.ssl.batches import VIEWS, Batches, PairBatches, instance_rows
+from stages.evaluation._crops import LabelledCrops
+from stages.ssl.batches import Batches
 from stages.ssl.encoder import Encoder
 from stages.ssl.trainer import Fit, fit
-from stages.ssl.views import RandomViews
 
 
 class FeatureBatches(Batches):
@@ -69,52 +69,21 @@ class ImageProbe(Probe):
     """The full protocol: features of random crops and flips, by a backbone in eval mode."""
 
     def __init__(
-        self,
-        encoder: Encoder,
-        labels: Tensor,
-        classes: int,
-        params: LinearEval,
-        batches: PairBatches,
+        self, encoder: Encoder, classes: int, params: LinearEval, images: LabelledCrops
     ) -> None:
-        super().__init__(encoder.feature_dim, classes, params, batches)
+        super().__init__(encoder.feature_dim, classes, params, images.batches)
         # In a list, so that the backbone is neither trained, nor saved, nor set to train mode.
         self.frozen = [encoder.backbone.eval()]
-        self.labels = labels  # (number of images in the manifest,)
-        self.views = RandomViews(crops(encoder), cropped=batches.streamed)
-        self.images: Tensor | None = None
+        self.images = images
 
     def on_fit_start(self) -> None:
         self.frozen[0].to(self.device)
-        self.labels = self.labels.to(self.device)
-        self.images = self.batches.images_on(self.device)
+        self.images.to(self.device)
 
     @torch.no_grad()
     def features(self, batch: dict[str, Tensor], index: int) -> tuple[Tensor, Tensor]:
-        ids = batch["anchor"]
-        self.reseed(index, VIEWS, self.global_rank)
-        images = batch["crops"][0] if self.images is None else self.images[ids]
-        return self.frozen[0](self.views(images)), self.labels[ids]
-
-
-def crops(encoder: Encoder) -> Views:
-    """The evaluation's augmentation: random resized crop and flip alone."""
-    config = encoder.config
-    return Views(
-        image_size=config.image_size,
-        mean=config.mean,
-        std=config.std,
-        crop_area=(0.08, 1.0),
-        crop_ratio=(3 / 4, 4 / 3),
-        flip=0.5,
-        jitter=0.0,
-        brightness=0.0,
-        contrast=0.0,
-        saturation=0.0,
-        hue=0.0,
-        grayscale=0.0,
-        blur=0.0,
-        solarize=0.0,
-    )
+        views, labels = self.images.draw(self, batch, index)
+        return self.frozen[0](views), labels
 
 
 def train_probe(
@@ -134,18 +103,14 @@ def train_probe(
         ids: (N,) images to train on, all with labels.
         features: (N, D) their un-augmented features, which the cached protocol trains on.
     """
-    labels = torch.from_numpy(store.labels.astype(np.int64))  # (images in the manifest,)
     torch.manual_seed(seed)
     if params.protocol == "cached":
-        batches: Batches = FeatureBatches(
-            features, labels[torch.from_numpy(ids)], params.batch_size, seed
-        )
+        labels = torch.from_numpy(store.labels[ids].astype(np.int64))
+        batches = FeatureBatches(features, labels, params.batch_size, seed)
         probe = Probe(features.shape[1], classes, params, batches)
     else:
-        size = min(params.batch_size, len(ids))
-        rows = instance_rows(ids)
-        batches = PairBatches(rows, store, [crops(encoder)], size, seed, "linear_eval")
-        probe = ImageProbe(encoder, labels, classes, params, batches)
+        images = LabelledCrops(encoder, store, ids, params.batch_size, seed, "linear_eval")
+        probe = ImageProbe(encoder, classes, params, images)
     history = fit(probe, state, label)
     return probe.classifier.cpu(), history[-1]["loss"]
 

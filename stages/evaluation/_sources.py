@@ -1,0 +1,85 @@
+"""Other data sets that features are transferred to: `transfer.datasets`. Never imports torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from filelock import FileLock
+from pydantic import Field, field_validator, model_validator
+
+from stages import prepare
+from stages.common import artifacts, env
+from stages.common.errors import DataError
+from stages.common.images import ImageStore
+from stages.common.sections import BUNDLED, Data, Section, choice, plugins
+from stages.evaluation._split import why_not
+
+# Sets whose accuracy is usually the mean over classes (Kornblith et al. 2019, table 1).
+BY_CLASS = ("aircraft", "caltech101", "flowers", "pets")
+PACK_GIB = 4.0  # equal-sized images up to this total are held decoded
+
+
+class Source(Section):
+    """A data set. A plain text is its name, which is then a bundled set's."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # as the report calls it
+    reader: str  # a file of stages/datasets; where left out, the name
+    root: str | None = None  # its folder; of a bundled set null
+    metric: Literal["top1", "mean_per_class"]  # where left out, as is usual for a set of this name
+    skip_broken: bool = False  # leave out images that do not decode; else stop
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, values: Any) -> Any:
+        values = {"name": values} if isinstance(values, str) else values
+        if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+            return values
+        metric = "mean_per_class" if values["name"].startswith(BY_CLASS) else "top1"
+        return {"reader": values["name"], "metric": metric, **values}
+
+    @field_validator("reader")
+    @classmethod
+    def _known(cls, reader: str) -> str:
+        return choice("data set", plugins("datasets"), reader)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Source:
+        if (self.root is None) != (self.reader in BUNDLED):
+            remedy = "leave it out" if self.root else "give the folder of its files"
+            raise ValueError(f"root of {self.name} ({self.reader}) is {self.root}: {remedy}")
+        return self
+
+
+def read(source: Source, folder: Path) -> ImageStore:
+    """The set's images, prepared in `folder` as the stage prepare does, where they are kept.
+
+    Raises:
+        DataError: the files are not there or not fit, or there are no test images or labels.
+    """
+    root = env.in_repository(source.root or ".")
+    with FileLock(f"{folder}.lock"):  # of several processes one prepares
+        if not folder.is_dir():
+            with artifacts.atomic(folder) as partial:
+                outputs = prepare.Outputs(partial / "manifest.parquet", partial / "images.npy")
+                _prepare(source, root, outputs)
+    store = ImageStore(folder / "manifest.parquet", folder / "images.npy", root)
+    if missing := why_not(store):
+        raise DataError(f"transfer.datasets: {source.name}: {missing}; it needs both to be tested")
+    return store
+
+
+def _prepare(source: Source, root: Path, outputs: prepare.Outputs) -> None:
+    data = Data(
+        name=source.reader,
+        watch=[] if source.reader in BUNDLED else [source.reader],
+        limit=None,
+        unlabelled=True,  # which `read` says in its own words
+        skip_broken=source.skip_broken,
+        pack_gib=PACK_GIB,
+    )
+    try:
+        prepare.make(prepare.Params.model_construct(seed=0, data=data), root, outputs)
+    except DataError as error:  # whose remedies are those of the section data
+        told = str(error).replace("SEPP_DATA_ROOT", "root").replace("data.skip", "skip")
+        raise DataError(f"transfer.datasets: {source.name}: {told}") from None
