@@ -81,6 +81,9 @@ def test_help_is_quick_and_whole():
         "thresholds",
         "label",
         "compare",
+        "export",
+        "features",
+        "similar",
     }
     assert known == set(cli.COMMANDS)
     assert {*cli.COMMANDS, *env.VARIABLES} <= set(first)

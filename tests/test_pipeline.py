@@ -124,6 +124,18 @@ def checkout(tmp_path_factory) -> Checkout:
     return checkout
 
 
+def test_an_exports_card_tells_of_the_encoder_that_dvc_recorded(checkout, tmp_path):
+    told = checkout.sepp("export", "models/sepp-0", f"{tmp_path}/out", "--format", "torchvision")
+    assert "load_state_dict" in told
+    card = (tmp_path / "out.safetensors.md").read_text()
+    result = checkout.metric("metrics/linear_eval/sepp-0")
+    assert f"| linear classifier, top-1 | {result['linear_top1']:.2f} | " in card
+    assert "digits: 200 training images" in card
+    assert "sepp.max_pairs: 60" in card
+    assert "sampler.epochs: 4" in card
+    assert "Gain of the arm over `vanilla`" in card
+
+
 def test_results_are_complete(checkout):
     summary = checkout.metric("summary")
     assert summary["pairs"]["count"] == 60

@@ -44,7 +44,7 @@ def main(model: Path, out: Path, name: str, layer: str, force: bool) -> None:
     if layer not in module.LAYERS:
         raise SeppError(f"--format {name} holds no {layer} head: --format onnx does")
     out = _target(model, out, module.SUFFIX, name)
-    card_file = out.with_suffix(".md") if module.SUFFIX else out / "README.md"
+    card_file = out.with_name(f"{out.name}.md") if module.SUFFIX else out / "README.md"
     there = next((path for path in (out, card_file) if path.exists()), None)
     if there and not force:
         raise SeppError(f"{there}: is there already; name another, or replace it with --force")

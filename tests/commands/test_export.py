@@ -52,7 +52,7 @@ def test_what_is_printed_loads_what_is_written(encoder, name):
     exec(code, known)
     expected = encoder.embed(["photo.jpg"]).numpy()
     np.testing.assert_allclose(known["features"].numpy(), expected, rtol=1e-5, atol=1e-5)
-    card = Path("my folder/encoder.md").read_text()
+    card = Path("my folder/encoder.safetensors.md").read_text()
     assert code.replace("my folder/", "") in card  # which may be moved, and the file with it
     assert "simclr" in card
     assert "base_lr: 0.8" in card
@@ -81,7 +81,7 @@ def test_the_hub_reads_the_card(encoder):
 
 def test_a_card_without_a_history_says_so(encoder):
     run("out", "torchvision")
-    card = Path("out.md").read_text()
+    card = Path("out.safetensors.md").read_text()
     assert not card.startswith("---")
     assert card.count("Not known") == 2  # data, results
     assert re.search(r"## Results\n\nNot known", card)
@@ -114,7 +114,7 @@ def test_a_card_has_data_recipe_and_results_with_intervals(encoder):
     }
     write_lock(Path("dvc.lock"), stages)
     run("out", "torchvision")
-    card = Path("out.md").read_text()
+    card = Path("out.safetensors.md").read_text()
     for said in (
         "characters: 2,040 training images",
         "sepp.min: 0.9",
@@ -136,14 +136,14 @@ def folder_md5(path: Path) -> str:
 def test_what_is_there_is_kept(encoder):
     for there, out, name in (
         ("out.safetensors", "out", "timm"),
-        ("more.md", "more", "timm"),
+        ("more.safetensors.md", "more", "timm"),
     ):
         Path(there).write_text("precious")
         line = refused(sepp("export", "models/sepp-0", out, "--format", name))
         assert f"{there}: is there already; " in line
         assert Path(there).read_text() == "precious"
-    line = refused(sepp(*EXPORT, "more.md", "--format", "huggingface", "--force"))
-    assert "more.md: --format huggingface writes a folder, which this is not" in line
+    line = refused(sepp(*EXPORT, "more.safetensors.md", "--format", "huggingface", "--force"))
+    assert "more.safetensors.md: --format huggingface writes a folder, which this is not" in line
     Path("dir.onnx").mkdir()
     line = refused(sepp(*EXPORT, "dir", "--format", "onnx", "--force"))
     assert "dir.onnx: --format onnx writes a file, which this is not" in line
