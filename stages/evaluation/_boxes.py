@@ -22,6 +22,7 @@ from stages.common.errors import DataError
 log = logging.getLogger(__name__)
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
 ELSEWHERE = "set detection.root, train and test in params.yaml to what is there"
+EXTENT = 0.001  # pixels; what is narrower, float32 may not tell from nothing
 OVERHANG = 1.0  # pixels by which a rounded coordinate may lie outside of its image: it is cut
 
 
@@ -59,9 +60,9 @@ def read_voc(root: Path, name: str) -> list[Picture]:
     """
     folder, _, split = name.rpartition("/")
     base = root / folder
-    list_file = base / "ImageSets/Main" / f"{split}.txt"
-    words = [line.split() for line in _bytes(list_file, ELSEWHERE).decode().splitlines()]
-    return [_voc_picture(base, line[0]) for line in words if line]
+    text = _bytes(base / "ImageSets/Main" / f"{split}.txt", ELSEWHERE).decode(errors="replace")
+    images = [line.split()[0] for line in text.splitlines() if line.strip()]
+    return [_voc_picture(base, image) for image in images]
 
 
 def _voc_picture(base: Path, image: str) -> Picture:
@@ -151,7 +152,7 @@ def _coco_picture(
     boxes, names, ignored = [], [], []
     for thing in things:
         left, top, across, down = map(float, thing["bbox"])
-        if across == 0 or down == 0:
+        if 0 <= min(across, down) < EXTENT:
             continue
         corners = left, top, left + across, top + down
         boxes.append(_checked(corners, width, height, thing["bbox"], file))

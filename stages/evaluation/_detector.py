@@ -49,7 +49,10 @@ def find_levels(backbone: nn.Module) -> list[Level]:
     half the resolution of the one before.
 
     Of a ResNet with the ImageNet stem these are C2 to C5, with the one for small images C4 and C5.
-    A backbone that takes images of one size alone, as most vision transformers do, has none.
+    Most vision transformers have none: no maps, of one resolution, or for images of one size alone.
+
+    Args:
+        backbone: in eval mode, on the CPU.
     """
     found: dict[int, Level] = {}
 
@@ -80,8 +83,8 @@ def find_levels(backbone: nn.Module) -> list[Level]:
 
 
 def _units(module: nn.Module, prefix: str = "") -> Iterator[str]:
-    """Paths of the submodules that are reached through plain sequences alone: a block is one unit,
-    and the layers before its stride are none of the map that comes into it."""
+    """Paths of the submodules that are reached through plain sequences alone. A block is one of
+    them and its layers are not: the first may still have the stride of the map before."""
     for name, child in module.named_children():
         yield prefix + name
         if type(child) is nn.Sequential:
