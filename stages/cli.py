@@ -64,6 +64,7 @@ def main() -> None:
     dvc exp run -S sepp.min=0.96          an experiment with another threshold
     dvc metrics diff                      old and new numbers side by side
     sepp preset cifar10                   another data set and its recipe
+    sepp preset auto --data imagefolder   a recipe for your own images, and what it takes
     """
 
 

@@ -83,7 +83,8 @@ def setting(network: Network, images: Images, machine: Machine) -> Setting:
         batch = max(1, power // machine.devices) * machine.devices
     method = "moco" if images.train >= MANY and machine.gpu else "simclr"
     stored, resize = kept(network.view, images, machine)
-    packed = _gib(stored, images) <= machine.room
+    pixels = stored**2 if resize or not images.sample.size else math.prod(images.sample.size)
+    packed = _gib(pixels, images) <= machine.room
     return Setting(network, method, batch, stored, resize and packed, packed)
 
 
@@ -99,11 +100,14 @@ def kept(view: int, images: Images, machine: Machine) -> tuple[int, bool]:
         square = sample.size[0] == sample.size[1]
         return sample.edge, square and not sample.sure  # others would keep all from being packed
     edge = min(twice, sample.edge)
-    return edge if _gib(edge, images) <= machine.room else min(edge, round(view * 256 / 224)), True
+    return edge if _gib(edge**2, images) <= machine.room else min(
+        edge, round(view * 256 / 224)
+    ), True
 
 
-def _gib(edge: int, images: Images) -> float:
-    return (images.train + images.test) * edge**2 * 3 / 2**30
+def _gib(pixels: int, images: Images) -> float:
+    """Of all images decoded, if each has so many pixels."""
+    return (images.train + images.test) * pixels * 3 / 2**30
 
 
 def enough(images: int) -> int:
