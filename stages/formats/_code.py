@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import nn
 from torchvision.models.resnet import ResNet
 
-from stages.ssl.backbones import USUAL_WIDTH
+from stages.ssl.backbones import NarrowResNet
 from stages.ssl.encoder import Encoder
 from stages.ssl.preprocessing import shorter_edge
 
@@ -41,36 +41,44 @@ class Network(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a ResNet is made of."""
+    """What a ResNet of torchvision's is made of."""
 
     block: str  # BasicBlock | Bottleneck
     layers: list[int]  # blocks in each of the four stages
     width: int  # channels of the first stage
-    stem: tuple[str, ...]  # lines that change the usual one into this one's
-
-    @property
-    def usual(self) -> bool:
-        return self.width == USUAL_WIDTH
 
 
 def plan(net: ResNet) -> Plan:
     stages = (net.layer1, net.layer2, net.layer3, net.layer4)
-    conv, stem = net.conv1, []
-    if conv.out_channels != USUAL_WIDTH:
-        stem.append(f"model.bn1 = nn.BatchNorm2d({conv.out_channels})")
-    if isinstance(net.maxpool, nn.Identity):
-        stem.append("model.maxpool = nn.Identity()")
-    if stem:
-        shape = f"3, {conv.out_channels}, {conv.kernel_size[0]}"
-        more = f"stride={conv.stride[0]}, padding={conv.padding[0]}, bias=False"
-        stem.append(f"model.conv1 = nn.Conv2d({shape}, {more})")
     block = type(net.layer1[0]).__name__
-    return Plan(block, [len(stage) for stage in stages], conv.out_channels, tuple(stem))
+    return Plan(block, [len(stage) for stage in stages], net.conv1.out_channels)
+
+
+def stem(encoder: Encoder) -> tuple[str, ...]:
+    """Lines that make the usual stem of a ResNet the encoder's; none where it is the usual one."""
+    net, small = encoder.backbone, encoder.config.stem == "cifar"
+    if not small and not isinstance(net, NarrowResNet):
+        return ()
+    pool = ("model.maxpool = nn.Identity()",) if small else ()
+    first = net.conv1
+    if isinstance(first, nn.Sequential):  # one of timm's deep ones
+        return (f"model.conv1[0].stride = {first[0].stride}", *pool)
+    shape = f"3, {first.out_channels}, {first.kernel_size[0]}"
+    more = f"stride={first.stride[0]}, padding={first.padding[0]}, bias=False"
+    norm = f"model.bn1 = nn.BatchNorm2d({first.out_channels})"
+    conv = f"model.conv1 = nn.Conv2d({shape}, {more})"
+    return (conv, *([norm] if isinstance(net, NarrowResNet) else []), *pool)
 
 
 def literal(value: object) -> str:
     """As Python writes it, texts with double quotes."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def call(function: str, name: str, **arguments: object) -> str:
+    """A line that makes the model of that name."""
+    told = "".join(f", {key}={literal(value)}" for key, value in arguments.items())
+    return f"model = {function}({literal(name)}{told})"
 
 
 def preprocess(encoder: Encoder) -> str:

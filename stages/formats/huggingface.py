@@ -14,6 +14,7 @@ from stages.formats import facts, timm, torchvision
 from stages.formats._code import Network, literal, preprocess, script
 from stages.formats._weights import write_weights
 from stages.reporting.templates import templates
+from stages.ssl.backbones import is_timm
 from stages.ssl.encoder import Encoder
 from stages.ssl.preprocessing import shorter_edge
 
@@ -90,7 +91,7 @@ def crop_share(size: int) -> float:
 def _of_transformers(encoder: Encoder, layer: str) -> dict[str, str]:
     """Files by name."""
     config = encoder.config
-    network = torchvision.network(encoder)
+    network = (timm if is_timm(config.backbone) else torchvision).network(encoder)
     code = templates(Path(__file__).parent, html=False).get_template("modeling.py.j2").render(
         imports=network.imports,
         network=network.lines,

@@ -12,8 +12,9 @@ from torch import nn
 from torchvision.models.resnet import ResNet
 
 from stages.formats import ExportError, facts
-from stages.formats._code import Network, literal, plan, script
+from stages.formats._code import Network, call, literal, plan, script, stem
 from stages.formats._weights import write_weights
+from stages.ssl.backbones import NarrowResNet, size_arguments
 from stages.ssl.encoder import Encoder
 
 SUFFIX, LAYERS = ".safetensors", ("backbone",)
@@ -40,15 +41,15 @@ def network(encoder: Encoder) -> Network:
     """
     name, net = encoder.config.backbone, encoder.backbone
     if name in torchvision.models.list_models(module=torchvision.models):
-        stem = plan(net).stem if isinstance(net, ResNet) else ()
-        made = f'model = torchvision.models.get_model("{name}")'
+        sized = size_arguments(name, encoder.config.image_size)
+        made = call("torchvision.models.get_model", name, **sized)
         dropped = f"{_classifier(name)} = nn.Identity()"
-        return Network(("import torchvision",), (made, *stem, dropped))
+        return Network(("import torchvision",), (made, *stem(encoder), dropped))
     if not isinstance(net, ResNet):
         raise ExportError(f"torchvision has no {name}: --format timm, huggingface and onnx hold it")
-    block, layers, width, stem = plan(net)
+    block, layers, width = plan(net)
     lines = [f"model = ResNet({block}, {layers})"]
-    if not plan(net).usual:
+    if isinstance(net, NarrowResNet):
         lines += [
             f"model.inplanes = {width}",
             f"for place, (blocks, stride) in enumerate(zip({layers}, [1, 2, 2, 2])):",
@@ -56,7 +57,7 @@ def network(encoder: Encoder) -> Network:
             '    setattr(model, f"layer{place + 1}", layer)',
         ]
     imports = (f"from torchvision.models.resnet import {block}, ResNet",)
-    return Network(imports, (*lines, *stem, "model.fc = nn.Identity()"))
+    return Network(imports, (*lines, *stem(encoder), "model.fc = nn.Identity()"))
 
 
 def _classifier(name: str) -> str:

@@ -97,18 +97,22 @@ def _torchvision(name: str, image_size: int | None) -> nn.Module:
         return NarrowResNet(*RESNETS[narrow[1]], int(narrow[2]))
     if name == "resnet10":
         return ResNet(*RESNETS[name])
-    sized: dict[str, object] = {}
-    if image_size and name.startswith("vit_"):
-        sized["image_size"] = image_size
-    elif image_size and name.startswith("maxvit_"):
-        sized["input_size"] = (image_size, image_size)
     try:
-        return torchvision.models.get_model(name, weights=None, **sized)
+        return torchvision.models.get_model(name, weights=None, **size_arguments(name, image_size))
     except (ValueError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise SeppError(
             f"backbone {name} cannot be made for a views.image_size of {image_size} ({reason})"
         ) from None
+
+
+def size_arguments(name: str, image_size: int | None) -> dict[str, object]:
+    """With what torchvision makes a model for images of one size, if that is in its weights."""
+    if image_size and name.startswith("vit_"):
+        return {"image_size": image_size}
+    if image_size and name.startswith("maxvit_"):
+        return {"input_size": (image_size, image_size)}
+    return {}
 
 
 def _narrow_stem(model: nn.Module) -> None:

@@ -20,6 +20,8 @@ KINDS = {  # backbone, stem, edge of an image in pixels
     "of ten layers": ("resnet10", "imagenet", 32),
     "usual": ("resnet18", "imagenet", 32),
     "no ResNet": ("mobilenet_v3_small", "imagenet", 33),
+    "of timm": ("timm/vit_tiny_patch16_224-p4", "imagenet", 20),
+    "of timm, of small images": ("timm/resnet10t", "cifar", 20),
 }
 
 

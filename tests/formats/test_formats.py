@@ -13,14 +13,21 @@ import torch
 from safetensors import safe_open
 
 from stages.common.pixels import decode
-from stages.formats import ExportError, facts
+from stages.formats import ExportError, facts, torchvision
 from stages.formats.huggingface import crop_share
+from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.preprocessing import fitted, shorter_edge
 from tests.formats.encoders import KINDS, MEAN, STD, made, write_photo
 
 TOLERANCE = 1e-5
+HUGGINGFACE = ["narrow, of small images", "of ten layers", "no ResNet", "of timm"]
+HUGGINGFACE += ["of timm, of small images"]
 # What each cannot hold.
-BEYOND = {("timm", "no ResNet")}
+BEYOND = {
+    ("timm", "no ResNet"): "torchvision, huggingface and onnx",
+    ("torchvision", "of timm"): "timm, huggingface and onnx",
+    ("torchvision", "of timm, of small images"): "timm, huggingface and onnx",
+}
 
 
 @pytest.fixture
@@ -58,10 +65,21 @@ def assert_equal(found, encoder):
 def test_weights_load_into_the_librarys_own_network(exported, name, kind):
     encoder = made(kind)
     if (name, kind) in BEYOND:
-        with pytest.raises(ExportError, match="--format torchvision, huggingface and onnx"):
+        with pytest.raises(ExportError, match=f"--format {BEYOND[name, kind]} hold it"):
             exported(name, encoder)
     else:
         assert_equal(exported(name, encoder), encoder)
+
+
+def test_a_transformer_is_made_for_the_size_of_its_images():
+    with torch.device("meta"):  # 86 million weights that are never made
+        encoder = Encoder(EncoderConfig("vit_b_16", "imagenet", 32, MEAN, STD))
+        known: dict = {}
+        imports, lines = torchvision.network(encoder)
+        exec("\n".join(["from torch import nn", *imports, *lines]), known)
+    shapes = {key: value.shape for key, value in encoder.backbone.state_dict().items()}
+    assert shapes == {key: value.shape for key, value in known["model"].state_dict().items()}
+    assert shapes["encoder.pos_embedding"] == (1, 5, 768)
 
 
 def test_a_file_of_weights_says_how_images_are_preprocessed(exported, tmp_path):
@@ -81,13 +99,13 @@ def test_timm_resizes_to_the_edge_that_we_resize_to():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["narrow, of small images", "of ten layers", "no ResNet"])
+@pytest.mark.parametrize("kind", HUGGINGFACE)
 def test_transformers_loads_the_folder(exported, kind):
     encoder = made(kind)
     assert_equal(exported("huggingface", encoder), encoder)
     from transformers import AutoImageProcessor, AutoModel
 
-    named = kind == "of ten layers"  # by timm: no code to be trusted
+    named = kind in ("of ten layers", "of timm")  # by timm: no code to be trusted
     model = AutoModel.from_pretrained("exported", trust_remote_code=not named)
     processor = AutoImageProcessor.from_pretrained("exported", trust_remote_code=not named)
     image = write_photo("other.png", 300, 200)
