@@ -14,10 +14,6 @@ from stages.retrieval.features_file import About, write_features
 from stages.retrieval.images import Images
 
 log = logging.getLogger(__name__)
-layer_option = click.option(
-    "--layer", type=click.Choice(["backbone", "projection"]), default="backbone",
-    show_default=True, help="Whose outputs the features are.",
-)  # fmt: skip
 skip_option = click.option(
     "--skip-broken", is_flag=True, help="Leave out, and name, images that do not decode; else stop."
 )
@@ -27,7 +23,10 @@ skip_option = click.option(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@layer_option
+@click.option(
+    "--layer", type=click.Choice(["backbone", "projection"]), default="backbone",
+    show_default=True, help="Whose outputs the features are.",
+)  # fmt: skip
 @click.option("--normalize", is_flag=True, help="Divide each embedding by its length.")
 @skip_option
 @click.option("--force", is_flag=True, help="Replace OUT.")

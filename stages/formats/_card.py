@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 
+from stages.common.rounds import left_after
 from stages.formats import timm
 from stages.formats._history import history, measured
 from stages.reporting import words
@@ -18,10 +20,12 @@ def card(encoder: Encoder, layer: str, folder: Path, usage: str, hub: bool) -> s
     Args:
         folder: that the encoder was loaded from, of which `history` tells.
     """
+    folder = folder.resolve()
+    part = fnmatch(folder.name, left_after("*"))
     named = timm.registered(encoder)
     environment = templates(Path(__file__).parent, html=False)
     return environment.get_template("card.md.j2").render(
-        name=folder.resolve().name,
+        name=f"{folder.parent.name}/{folder.name}" if part else folder.name,
         library=("timm" if named else "transformers") if hub else None,
         named=named,
         config=encoder.config,

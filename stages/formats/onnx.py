@@ -20,9 +20,10 @@ from stages.formats._code import literal
 from stages.ssl.encoder import Encoder
 from stages.ssl.preprocessing import shorter_edge
 
+log = logging.getLogger(__name__)
 SUFFIX, LAYERS = ".onnx", ("backbone", "projection")
 OPSET = 18
-TOLERANCE = 1e-5  # of the largest feature, by which onnxruntime's may differ
+TOLERANCE = 1e-4  # of the largest feature: rounding is some 1e-6, a wrong graph far off
 USAGE = """\
 import numpy as np
 import onnxruntime
@@ -83,7 +84,8 @@ def _graph(model: nn.Module, images: Tensor) -> Any:
         import onnxscript  # noqa: F401
     except ImportError:
         raise _missing("onnxscript") from None
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for talkative in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     batch = {"images": {0: torch.export.Dim("batch", min=1)}}
     program = torch.onnx.export(
         model, (images,), dynamo=True, opset_version=OPSET, dynamic_shapes=batch, verbose=False,
@@ -109,6 +111,7 @@ def _check(content: bytes, images: Tensor, expected: Tensor, path: Path) -> None
             f"{path}: onnxruntime's features differ by {off:.1g} of the largest, so nothing was "
             "written: another version of torch, or of onnxscript, may help"
         )
+    log.info("onnxruntime's features differ by %.1g of the largest, on random images", off)
 
 
 def _missing(library: str) -> ExportError:

@@ -89,16 +89,17 @@ class Encoder(nn.Module):
     @torch.inference_mode()
     def embed(
         self,
-        images: Iterable[Image.Image | Path | str],
+        images: Image.Image | Path | str | Iterable[Image.Image | Path | str],
         layer: str = "backbone",
         batch_size: int = 64,
     ) -> Tensor:
-        """Features float32 (N, D) of images or their files, on the CPU; not normalised.
+        """Features float32 (N, D) of N images or their files, on the CPU; not normalised.
 
         `torch.nn.functional.normalize` of them has cosine similarities for its inner products. The
         encoder computes where it is: `encoder.to("cuda")` moves it.
         """
-        images, rows = iter(images), [torch.empty(0, self.dim(layer))]
+        single = isinstance(images, Image.Image | Path | str)
+        images, rows = iter([images] if single else images), [torch.empty(0, self.dim(layer))]
         with exact():
             while batch := [self.preprocess(x) for x in itertools.islice(images, batch_size)]:
                 rows.append(self(torch.stack(batch), layer).float().cpu())

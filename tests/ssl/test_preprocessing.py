@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torchvision.transforms import v2
 
 import stages
 from stages.common.errors import BrokenImage, CheckpointError
 from stages.common.images import ImageStore
+from stages.common.pixels import decode
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.heads import mlp
 from stages.ssl.inference import encode
@@ -58,7 +59,8 @@ def test_a_user_gets_the_features_that_the_stages_use(folder, tmp_path):
         assert np.array_equal(encoder.embed(files, layer, 32).numpy(), expected)
 
 
-def test_an_image_is_given_as_it_is_at_hand(folder, tmp_path):
+def test_an_image_is_given_as_it_is_at_hand(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     image = noise(30, 20)
     image.save(tmp_path / "a.png")
     encoder = stages.load_encoder(str(folder))
@@ -67,6 +69,7 @@ def test_an_image_is_given_as_it_is_at_hand(folder, tmp_path):
     assert several.shape == (3, 64)
     assert torch.equal(several[0], several[1])
     assert torch.equal(several[0], several[2])
+    assert torch.equal(encoder.embed("a.png"), encoder.embed(image))  # one alone
     seen = encoder.preprocess(image)
     assert (seen.shape, seen.dtype) == ((3, 8, 8), torch.float32)
     with torch.no_grad():
@@ -74,6 +77,16 @@ def test_an_image_is_given_as_it_is_at_hand(folder, tmp_path):
     assert encoder.embed([]).shape == (0, 64)
     grey = image.convert("L")
     assert torch.equal(encoder.preprocess(grey), encoder.preprocess(grey.convert("RGB")))
+
+
+def test_an_opened_photograph_is_turned_as_its_file_is(folder, tmp_path):
+    encoder, path = stages.load_encoder(folder), tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    noise(30, 20).save(path, exif=exif)
+    of_file = encoder.preprocess(path)
+    for image in (Image.open(path), decode(path), ImageOps.exif_transpose(Image.open(path))):
+        assert torch.equal(encoder.preprocess(image), of_file)
 
 
 def test_what_is_no_encoder_or_no_image_is_named(folder, tmp_path):
