@@ -89,8 +89,9 @@ def load(picture: Picture) -> Tensor:
     image = decode(picture.file)
     if image.size != (picture.width, picture.height):
         raise DataError(
-            f"{picture.file}: has {image.width} x {image.height} pixels (upright, as EXIF "
-            f"says), but {picture.annotation} has boxes for {picture.width} x {picture.height}: mend the one or the other"
+            f"{picture.file}: has {image.width} x {image.height} pixels, upright as its EXIF says, "
+            f"but {picture.annotation} has boxes for {picture.width} x {picture.height}: mend the "
+            "one or the other"
         )
     return pil_to_tensor(image)
 

@@ -67,7 +67,7 @@ def read(source: Source, folder: Path) -> ImageStore:
     store = ImageStore(folder / "manifest.parquet", folder / "images.npy", root)
     if missing := why_not(store, remedy=""):
         raise DataError(
-            f"transfer.datasets: {source.name}: {missing}; give it images with labels for both"
+            f"transfer.datasets: {source.name}: {missing}; it needs images with labels for both"
         )
     return store
 

@@ -79,6 +79,11 @@ def backbone_weights(given: Given, config: EncoderConfig) -> dict[str, Tensor]:
     """
     found = _find(given)
     theirs = found.config
+    if theirs and theirs.backbone != config.backbone:  # of which some have weights of equal shapes
+        log.warning(
+            "%s %s is of backbone %s; it is to be taken by %s, which may compute something else",
+            *(given.leaf, given.name, theirs.backbone, config.backbone),
+        )
     if theirs and (theirs.mean, theirs.std) != (config.mean, config.std):
         log.warning(
             "%s %s was trained on images of mean %s and std %s; those of views are others",
@@ -111,7 +116,7 @@ def _config(folder: Path) -> EncoderConfig:
         if "model_type" in about:
             raise TypeError(f"but a {about['model_type']} of transformers")
         own = EncoderConfig(**about)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{folder}: holds no encoder ({error}); a folder is models/<arm>-<seed> of an earlier "
             "run, or what timm's save_for_hf or push_to_hf_hub wrote"

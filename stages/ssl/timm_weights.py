@@ -53,7 +53,9 @@ def config_of(folder: Path, about: dict[str, Any]) -> EncoderConfig:
     Raises:
         CheckpointError: timm has no such model, or it was made with arguments that give another.
     """
-    arguments = dict(about.get("model_args") or {})
+    # Without what would make timm read other files, or fetch some.
+    other = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
+    arguments = {k: v for k, v in (about.get("model_args") or {}).items() if k not in other}
     preset = {**about, **about.get("pretrained_cfg", {})}  # older folders have one level
     size = arguments.get("img_size") or preset["input_size"][1:]
     preset["input_size"] = (3, *([size] * 2 if isinstance(size, int) else size))
@@ -113,12 +115,14 @@ def fitted(weights: Weights, config: EncoderConfig, own: Weights) -> Weights:
         return weights
     name, arguments = timm_backbones.arguments(config.backbone, config.image_size)
     source = {"state_dict": dict(weights), "num_classes": 0, "label_offset": 0}
+    arguments |= {"pretrained": True, "pretrained_cfg_overlay": source, "pretrained_strict": True}
     try:
-        made = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay=source, **arguments
-        ).state_dict()
+        made, again = (timm.create_model(name, **arguments).state_dict() for _ in range(2))
     except BUILDING as error:
         log.debug("%s: timm does not make them fit: %s", config.backbone, error)
+        return weights
+    # Some models of timm's take what fits and draw the rest at random, whatever is asked for.
+    if not all(torch.equal(made[key], again[key]) for key in made):
         return weights
     changed = [k for k in made if k not in weights or weights[k].shape != made[k].shape]
     log.info("%s: timm has translated or resized %s", config.backbone, ", ".join(changed[:4]))
