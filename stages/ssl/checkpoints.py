@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stages.common.errors import CheckpointError
 from stages.common.given import Given
-from stages.common.weights import CONFIG, in_folder, locate
+from stages.common.weights import CONFIG, identity, in_folder, locate
 from stages.ssl.backbones import build_backbone, is_timm
 from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly
 from stages.ssl.heads import mlp
@@ -98,11 +98,12 @@ def _find(given: Given) -> Found:
     if given.is_timm:
         from stages.ssl import timm_weights
 
-        return Found(*timm_weights.named(given.name), given.name)
+        return Found(*timm_weights.named(given), given.name)
     path = locate(given)
     if path.is_file():
         return Found(_read(path), None, str(path))
-    return Found(_read(in_folder(path)), _config(path), str(path))
+    config = _config(path)
+    return Found(_read(in_folder(path)), config, str(path))
 
 
 def _config(folder: Path) -> EncoderConfig:
@@ -180,5 +181,6 @@ def _torchvision(given: Given) -> Found:
         size, mean, std = preset.crop_size[0], tuple(preset.mean), tuple(preset.std)
     except (ValueError, AttributeError, KeyError, OSError) as error:
         raise CheckpointError(f"{given.leaf} {given.name!r}: {error}") from None
-    config = EncoderConfig(backbone, "imagenet", size, mean, std, training={"weights": given.name})
+    training = {"weights": identity(given)}
+    config = EncoderConfig(backbone, "imagenet", size, mean, std, training=training)
     return Found(weights, config, given.name)

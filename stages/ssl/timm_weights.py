@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor, nn
 
 from stages.common.errors import CheckpointError, SeppError
+from stages.common.given import Given
+from stages.common.weights import identity
 from stages.ssl import timm_backbones
+from stages.ssl.backbones import TIMM
 from stages.ssl.encoder import EncoderConfig
 
 BUILDING = (RuntimeError, ValueError, AssertionError, TypeError, KeyError, AttributeError)
@@ -25,23 +29,26 @@ log = logging.getLogger(__name__)
 Weights = dict[str, Tensor]
 
 
-def named(name: str) -> tuple[Weights, EncoderConfig]:
+def named(given: Given) -> tuple[Weights, EncoderConfig]:
     """Those of ``timm/<model>.<weights>``, which timm fetches unless they are in its cache.
 
     Raises:
         CheckpointError: no such weights, or they cannot be fetched.
     """
-    full = name.removeprefix(timm_backbones.PREFIX)
+    name, full = given.name, given.name.removeprefix(TIMM)
     if full not in timm.list_pretrained():
         near = timm.list_pretrained(f"{full.partition('.')[0]}.*")[:8]
-        known = f"; there are {', '.join(timm_backbones.PREFIX + n for n in near)}" if near else ""
-        raise CheckpointError(f"{name}: timm has no such weights{known}")
+        known = f"; there are {', '.join(TIMM + n for n in near)}" if near else ""
+        raise CheckpointError(f"{given.leaf} {name!r}: timm has no such weights{known}")
     try:
         model = timm.create_model(full, pretrained=True, num_classes=0)
     except (OSError, HfHubHTTPError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{name}: timm could not fetch these weights ({reason})") from None
-    return model.state_dict(), _config(name, full.partition(".")[0], model.pretrained_cfg)
+        raise CheckpointError(
+            f"{given.leaf} {name!r}: timm could not fetch these weights ({reason})"
+        ) from None
+    config = _config(name, full.partition(".")[0], model.pretrained_cfg)
+    return model.state_dict(), replace(config, training={"weights": identity(given)})
 
 
 def config_of(folder: Path, about: dict[str, Any]) -> EncoderConfig:
@@ -86,7 +93,7 @@ def _config(source: str, model: str, preset: dict[str, Any]) -> EncoderConfig:
             "three channels and square"
         )
     mean, std = tuple(preset["mean"]), tuple(preset["std"])
-    return EncoderConfig(timm_backbones.PREFIX + model, "imagenet", height, mean, std)
+    return EncoderConfig(TIMM + model, "imagenet", height, mean, std)
 
 
 @torch.no_grad()
