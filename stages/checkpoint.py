@@ -13,6 +13,7 @@ import click
 
 from stages.common import artifacts, sections, weights
 from stages.common.command import command, params_option
+from stages.common.errors import CheckpointError
 from stages.common.params import StageParams
 
 SECTIONS = ("sampler", "pretrain")  # of params.yaml, that weights can be given to
@@ -33,8 +34,15 @@ class Params(StageParams):
 
 
 def run(settings: Params, outputs: Outputs, section: str) -> None:
-    """Raises CheckpointError when there is no such file or folder."""
-    artifacts.write_json(outputs.record, weights.describe(getattr(settings, section).given))
+    """Raises CheckpointError when there is no such file or folder, or DVC is about to remove it."""
+    given = getattr(settings, section).given
+    own = given and given.name.strip("./") == "models/sampler"
+    if own or (given and section == "pretrain" and weights.made_here(given)):
+        raise CheckpointError(
+            f"{given.leaf} {given.name!r} is what is to be made: copy the folder, e.g. to "
+            "models/start, and name the copy"
+        )
+    artifacts.write_json(outputs.record, weights.describe(given))
 
 
 @command

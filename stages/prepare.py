@@ -53,17 +53,16 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         listed = artifacts.read_json(inputs.source, "source").get("name")
         if listed != params.data.name:
             raise ArtifactError(inputs.source, f"lists {listed}, not {params.data.name}", "source")
-    make(params, env.data_root(), outputs)
+    make(params, env.data_root(), outputs, outputs.manifest.with_name(UNREAD.name))
 
 
-def make(params: Params, root: Path, outputs: Outputs) -> None:
-    """Manifest and images of the data set that lies in `root`.
+def make(params: Params, root: Path, outputs: Outputs, unread: Path) -> None:
+    """Manifest and images of the data set that lies in `root`; `unread` lists what is not read.
 
     Raises DataError or BrokenImages for unfit data, ParamError for a limit above its images, or a
     split of what has test images of its own or no labels.
     """
     data = params.data
-    unread = outputs.manifest.with_name(UNREAD.name)
     artifacts.remove(unread)
     dataset = datasets.read(data.name, root)
     if dataset.unlabelled and not data.unlabelled:

@@ -8,7 +8,6 @@ metrics, which say how long it was trained, are null.
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from stages.common import artifacts, env, sections, weights
 from stages.common.command import command, params_option
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
-from stages.common.rounds import left_after
 from stages.common.sections import Seed, Views
 from stages.common.state import TrainingState
 from stages.ssl.batches import instance_rows, step_seed
@@ -28,7 +26,6 @@ from stages.ssl.preflight import check_trainings
 from stages.ssl.pretraining import train, training_fingerprint
 
 MODULE = "stages.sampler"
-MADE_HERE = r"models/[a-z]\w*-\d+(/" + left_after(r"\d+") + ")?"  # by this pipeline
 log = logging.getLogger(__name__)
 
 
@@ -57,13 +54,13 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
     """Train or fetch the sampler; with `state`, an interrupted training continues."""
     sampler = settings.sampler
     weights.check_record(inputs.weights, sampler.given)
+    if sampler.given and weights.made_here(sampler.given):
+        log.warning(
+            "%s %s is about to be trained anew: to make this sampler again, copy the folder (e.g. "
+            "to models/round-1) and name the copy",
+            *sampler.given,
+        )
     if sampler.checkpoint is not None:
-        if re.fullmatch(MADE_HERE, sampler.checkpoint):
-            log.warning(
-                "sampler.checkpoint %s is about to be trained anew: to make this sampler again, "
-                "copy the folder (e.g. to models/round-1) and name the copy",
-                sampler.checkpoint,
-            )
         v = settings.views
         config = EncoderConfig(sampler.backbone, sampler.stem, v.image_size, v.mean, v.std)
         encoder, history = from_checkpoint(sampler.given, config), []

@@ -255,6 +255,17 @@ MISTAKES = {
         given("data"),
         ["sampler.checkpoint 'data'", "config.json: No such file", "name a weights file"],
     ),
+    **{
+        f"{leaf} that are to be made": Mistake(
+            "checkpoint",
+            given(name, leaf),
+            [f"{leaf} '{name}' is what is to be made", "copy the folder", "name the copy"],
+        )
+        for leaf, name in {
+            "pretrain.weights": "models/sepp-0/epoch-30",
+            "sampler.weights": "./models/sampler/",
+        }.items()
+    },
     "checkpoint in a folder of transformers": Mistake(
         "sampler",
         given("vit"),

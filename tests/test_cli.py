@@ -84,6 +84,7 @@ def test_help_is_quick_and_whole():
         "export",
         "features",
         "similar",
+        "study",
     }
     assert known == set(cli.COMMANDS)
     assert {*cli.COMMANDS, *env.VARIABLES} <= set(first)

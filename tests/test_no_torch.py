@@ -16,9 +16,10 @@ STAGES = ("source", "prepare", "checkpoint", "explore", "mine", "combine", "eval
 STAGES = (*STAGES, "report", "cli")
 # Of the other commands, scores runs the encoder.
 COMMANDS = ("preset", "summary", "doctor", "clean_state", "thresholds", "label", "compare")
-COMMANDS += ("export", "features", "similar")  # which load it once they know that they run
+COMMANDS += ("study", "export", "features", "similar")  # which load it once they know that they run
 # Which commands and stages load late.
 LIBRARIES = ("mining.scores", "comparison.page", "comparison.table", "evaluation._sources")
+LIBRARIES += ("study.present", "study.show", "study.worker")
 
 
 @pytest.mark.parametrize("module", [*STAGES, *(f"commands.{c}" for c in COMMANDS), *LIBRARIES])

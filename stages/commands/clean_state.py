@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from filelock import FileLock, Timeout
 
 from stages.common import artifacts, env
 from stages.common.command import command
+from stages.common.locks import held
 
 
 @command
@@ -26,14 +26,4 @@ def main() -> None:
 def unfinished() -> list[Path]:
     """Folders of trainings that are unfinished and do not run at the moment."""
     found = sorted(f for f in env.state_dir().glob("*/*") if f.is_dir() and any(f.iterdir()))
-    return [folder for folder in found if not _locked(folder)]
-
-
-def _locked(folder: Path) -> bool:
-    lock = FileLock(f"{folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    return [folder for folder in found if not held(Path(f"{folder}.lock"))]

@@ -65,8 +65,8 @@ def _target(model: Path, out: Path, suffix: str, name: str) -> Path:
     if out.exists() and out.is_dir() == bool(suffix):
         written = "a file" if suffix else "a folder"
         raise SeppError(f"{out}: --format {name} writes {written}, which this is not; name another")
-    if out.resolve() == model.resolve():
-        raise SeppError(f"{out}: is the encoder itself; name another folder")
+    if model.resolve() in (out.resolve(), *out.resolve().parents):
+        raise SeppError(f"{out}: is in the encoder's own folder, {model}; name another")
     return out
 
 

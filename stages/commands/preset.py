@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from stages import checkpoint, source
-from stages.common import artifacts, weights
+from stages.common import artifacts
 from stages.common.command import command
 from stages.common.errors import SeppError
-from stages.common.sections import BUNDLED, plugins
+from stages.common.sections import plugins
 from stages.recipe.duration import seconds_of
 from stages.recipe.other import on_other_data
+from stages.recipe.records import records
 from stages.recipe.text import PRESETS, is_sealed, preset, values_of
 
 AUTO = "auto"
@@ -61,10 +61,8 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
         written = _recipe(name, data)
     with artifacts.atomic(PARAMS) as partial:
         partial.write_text(written, encoding="utf-8")
-    if (data or name) in BUNDLED:  # no stage lists them: what an external set left is out of date
-        artifacts.write_json(source.Outputs.listing, source.describe(data or name))
-    for section in checkpoint.SECTIONS:  # to which no preset gives weights
-        artifacts.write_json(checkpoint.Outputs.of(section).record, weights.NONE)
+    for file, record in records(data or name).items():
+        artifacts.write_json(file, record)
     click.echo(
         f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
     )

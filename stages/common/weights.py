@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from stages.common import artifacts, env
 from stages.common.errors import ArtifactError, CheckpointError, SeppError
 from stages.common.given import Given
+from stages.common.rounds import left_after
 
 CONFIG = "config.json"  # of a folder; it says which network the weights beside it are of
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # of which the first that is there is read
@@ -28,6 +30,12 @@ def locate(given: Given) -> Path:
             "ResNet50_Weights.IMAGENET1K_V2 or timm/resnet50.a1_in1k"
         )
     return path
+
+
+def made_here(given: Given) -> bool:
+    """Whether they are an arm's of this pipeline, which removes them before it trains it anew."""
+    encoder = r"models/[a-z]\w*-\d+(/" + left_after(r"\d+") + ")?"
+    return re.fullmatch(encoder, given.name.strip("./")) is not None
 
 
 def in_folder(path: Path) -> Path:

@@ -42,8 +42,8 @@ def experiments() -> list[Revision]:
     listed = _git("for-each-ref", "--sort=committerdate", "--format=%(objectname) %(refname)")
     if listed is None:
         raise SeppError(
-            f"{Path.cwd()}: is not in a git repository, which is what holds experiments: run "
-            "`sepp compare` in your checkout"
+            f"{Path.cwd()}: is not in a git repository, which is what holds experiments: run the "
+            "command in your checkout"
         )
     found = []
     for line in listed.splitlines():

@@ -35,6 +35,8 @@ def with_test(
     if not len(known):
         _refuse(f"{fraction}, but {name} has no labels to measure a test by: set it to null")
     test = known[hold_out(train.labels[known], fraction, seed)]
+    if not len(test):
+        _refuse(f"{fraction}, but no class of {name} has two images: set it to null")
     alone = (np.unique(train.labels[known], return_counts=True)[1] == 1).sum()
     note = f"; {alone:,} classes of a single image are not tested" * bool(alone)
     counts = f"{len(test):,} of {len(known):,}"

@@ -75,7 +75,11 @@ def _folders(root: Path) -> dict[str, Path]:
     chosen = dict(zip(("train", "test"), [root / "train", *tests[:1]], strict=False))
     unused = [f"{name}/" for name in inside if root / name not in chosen.values()]
     if unused:
-        log.warning("%s: %s: not read, as neither train/ nor a test split", root, ", ".join(unused))
+        log.warning(
+            "%s: %s: not read, as neither train/ nor a test split; what is to train belongs below "
+            "train/",
+            *(root, ", ".join(unused)),
+        )
     return chosen
 
 
@@ -86,12 +90,16 @@ def _look(folder: Path, root: Path) -> _Found:
     for name in images:
         top, below, _ = name.partition("/")
         found.classes.get(top if below else "", found.unlabelled).append(prefix + name)
+    if folder == root and images:  # what else lies in a folder of anything, such as __MACOSX
+        for name in [name for name, images in found.classes.items() if not images]:
+            log.warning("%s/%s/: holds no image, so it is no class", root, name)
+            del found.classes[name]
     empty = [name for name, images in found.classes.items() if not images]
     if empty or not images:
         where = f"{folder}/{empty[0]}" if empty else str(folder)
         there = [name for name in found.others if name.startswith(f"{where}/")]
         only = f" (only {by_suffix(there)})" if there else ""
-        raise DataError(f"{where}: holds no image{only}; {LAYOUT}")
+        raise DataError(f"{where}: holds no image{only}; fill or remove it: {LAYOUT}")
     return found
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from stages.common import env
 from stages.common.errors import DataError, SeppError
+from stages.common.pixels import decode
 from stages.evaluation._boxes import Picture
 from stages.ssl.batches import CROPS, Batches, step_seed
 
@@ -86,16 +86,12 @@ def load(picture: Picture) -> Tensor:
     Raises:
         DataError: the image does not decode, or is not of the size that its boxes are for.
     """
-    try:
-        with Image.open(picture.file) as stored:
-            image = stored.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{picture.file}: image does not decode ({reason}): mend it") from None
+    image = decode(picture.file)
     if image.size != (picture.width, picture.height):
         raise DataError(
-            f"{picture.file}: has {image.width} x {image.height} pixels, but {picture.annotation} "
-            f"has boxes for {picture.width} x {picture.height}: mend the one or the other"
+            f"{picture.file}: has {image.width} x {image.height} pixels, upright as its EXIF says, "
+            f"but {picture.annotation} has boxes for {picture.width} x {picture.height}: mend the "
+            "one or the other"
         )
     return pil_to_tensor(image)
 

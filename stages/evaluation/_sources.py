@@ -62,24 +62,29 @@ def read(source: Source, folder: Path) -> ImageStore:
         if not folder.is_dir():
             with artifacts.atomic(folder) as partial:
                 outputs = prepare.Outputs(partial / "manifest.parquet", partial / "images.npy")
-                _prepare(source, root, outputs)
+                # Beside the folder, which goes where it is not whole.
+                _prepare(source, root, outputs, folder.with_name(f"{folder.name}-unread.csv"))
     store = ImageStore(folder / "manifest.parquet", folder / "images.npy", root)
-    if missing := why_not(store):
-        raise DataError(f"transfer.datasets: {source.name}: {missing}; it needs both to be tested")
+    if missing := why_not(store, remedy=""):
+        raise DataError(
+            f"transfer.datasets: {source.name}: {missing}; it needs images with labels for both"
+        )
     return store
 
 
-def _prepare(source: Source, root: Path, outputs: prepare.Outputs) -> None:
+def _prepare(source: Source, root: Path, outputs: prepare.Outputs, unread: Path) -> None:
     data = Data(
         name=source.reader,
         watch=[] if source.reader in BUNDLED else [source.reader],
         limit=None,
+        split=None,
+        resize=None,
         unlabelled=True,  # which `read` says in its own words
         skip_broken=source.skip_broken,
         pack_gib=PACK_GIB,
     )
     try:
-        prepare.make(prepare.Params.model_construct(seed=0, data=data), root, outputs)
+        prepare.make(prepare.Params.model_construct(seed=0, data=data), root, outputs, unread)
     except DataError as error:  # whose remedies are those of the section data
         told = str(error).replace("SEPP_DATA_ROOT", "root").replace("data.skip", "skip")
         raise DataError(f"transfer.datasets: {source.name}: {told}") from None

@@ -23,12 +23,15 @@ def _known(store: ImageStore, ids: np.ndarray) -> np.ndarray:
     return ids[store.labels[ids] >= 0]
 
 
-def why_not(store: ImageStore) -> str | None:
-    """Why an encoder cannot be evaluated on these images, or None if it can."""
+SPLIT = "; data.split: 0.1 makes one of the images that have a label"
+
+
+def why_not(store: ImageStore, remedy: str = SPLIT) -> str | None:
+    """Why an encoder cannot be evaluated on these images, or None if it can; `remedy` is what is
+    said where labels are there and a test split is not."""
     train = labelled(store)
     if not len(store.select("test")):
-        remedy = "; data.split: 0.1 makes one of the images that have a label" if len(train) else ""
-        return f"the data set has no test split{remedy}"
+        return "the data set has no test split" + remedy * bool(len(train))
     for name, ids in (("training", train), ("test", tested(store))):
         if not len(ids):
             return f"no {name} image has a label"
@@ -37,9 +40,9 @@ def why_not(store: ImageStore) -> str | None:
     return None
 
 
-def stratified(labels: np.ndarray, share: float, seed: int, least: int = 1) -> np.ndarray:
-    """Rows (M,) of `labels` (N,), ascending: of each class this share at random, but at least so
-    many as `least`.
+def stratified(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Rows (M,) of `labels` (N,), ascending: of each class this share at random, but at least
+    one.
 
     Rows of a smaller share are among those of a larger one with the same seed.
     """
@@ -47,6 +50,6 @@ def stratified(labels: np.ndarray, share: float, seed: int, least: int = 1) -> n
     chosen = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        count = max(least, int(share * len(rows) + 0.5))
+        count = max(1, int(share * len(rows) + 0.5))
         chosen.append(rng.permutation(rows)[:count])
     return np.sort(np.concatenate(chosen))

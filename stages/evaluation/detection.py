@@ -165,6 +165,12 @@ def read(params: Params) -> Images:
                 f"{picture.annotation}: class {name!r} is in no training image, so that it cannot "
                 "be found: mend its name, or set detection.train in params.yaml to what has it"
             )
+    trained = {picture.file for picture in train}
+    if both := next((picture.file for picture in test if picture.file in trained), None):
+        raise DataError(
+            f"{both}: is trained on and tested, in detection.train {params.train} and "
+            f"detection.test {params.test}: set them in params.yaml to different images"
+        )
     if all(picture.ignored.all() for picture in test):
         raise DataError(
             f"{root}: no image of detection.test {params.test} has a box that counts: set it in "

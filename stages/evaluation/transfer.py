@@ -24,13 +24,15 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from stages.common.errors import DataError
 from stages.common.images import ImageStore
 from stages.common.sections import Count
 from stages.common.state import Part, TrainingState
+from stages.datasets._holdout import hold_out
 from stages.evaluation._finetune import Rate, Rates, Schedule, finetune, ranked
 from stages.evaluation._logistic import choose, classify, regress
 from stages.evaluation._sources import Source, read
-from stages.evaluation._split import labelled, stratified, tested
+from stages.evaluation._split import labelled, tested
 from stages.ssl.encoder import Encoder
 from stages.ssl.inference import device, encode
 
@@ -102,7 +104,12 @@ def _linear(
         labels, classes = store.labels[ids].astype(np.int64), int(store.labels.max()) + 1
         y = torch.from_numpy(labels).to(x.device)
         held = np.zeros(len(ids), bool)
-        held[stratified(labels, params.validation, seed, least=0)] = True
+        held[hold_out(labels, params.validation, seed)] = True
+        if not held.any():
+            raise DataError(
+                f"transfer.datasets: {one.name}: no class has two training images, so none can be "
+                "held out to choose the penalty on: leave the set out, or give it more"
+            )
         kept = torch.from_numpy(~held).to(x.device)
         strength, weights = choose(
             *(x[kept], y[kept], x[~kept], labels[held], classes, params.iterations),

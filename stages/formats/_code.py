@@ -12,9 +12,9 @@ from stages.ssl.backbones import NarrowResNet
 from stages.ssl.encoder import Encoder
 from stages.ssl.preprocessing import shorter_edge
 
-# As `stages.ssl.preprocessing` does, to the bit.
+# As `stages.ssl.preprocessing` does, to the bit, of opaque images with 8 bits a channel.
 PREPROCESS = """\
-def preprocess(image):  # of Pillow's, to (3, {size}, {size})
+def preprocess(image):  # of Pillow's, opaque and of 8 bits, to (3, {size}, {size})
     image = ImageOps.exif_transpose(image).convert("RGB")
     pixels = functional.pil_to_tensor(image)
     if pixels.shape[1:] != ({size}, {size}):

@@ -65,7 +65,7 @@ def history(folder: Path) -> History | None:
     return History(
         maker,
         dict(sorted(params.items())),
-        summary.get("data"),
+        summary.get("data") if arm else None,
         result,
         arm,
         summary["gain"].get(result["arm"]) if arm else None,

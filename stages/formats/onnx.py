@@ -32,7 +32,7 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession({name})
 
 
-def preprocess(image):  # of Pillow's, to uint8 (3, {size}, {size}); the rest is in the graph
+def preprocess(image):  # of Pillow's, opaque and of 8 bits, to uint8 (3, {size}, {size})
     image = ImageOps.exif_transpose(image).convert("RGB")
     if image.size != ({size}, {size}):
         width, height = (side * {edge} // min(image.size) for side in image.size)

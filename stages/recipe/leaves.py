@@ -136,10 +136,10 @@ def _queues(plan: Plan, blocks: dict[str, dict]) -> dict[str, Leaf]:
 
 def _method(plan: Plan) -> dict[str, Leaf]:
     setting = plan.setting
+    warmup = 10 if setting.batch > 256 and plan.epochs >= 50 else 0
     if setting.method == "moco":
         devices = plan.machine.devices
         large = setting.network.backbone == "resnet50"
-        warmup = 10 if setting.batch > 256 and plan.epochs >= 50 else 0
         return {
             "methods.moco.momentum": Leaf(0.999 if large else 0.99, "of the key encoder"),
             "methods.moco.hidden_dim": Leaf(2048 if large else 512),
@@ -147,10 +147,13 @@ def _method(plan: Plan) -> dict[str, Leaf]:
             "methods.moco.warmup_epochs": Leaf(warmup),
         }
     # What photographs and characters were trained with: a peak of 0.2 at batches of 64 and 128.
-    rate = 0.8 if setting.batch <= 64 else 0.4
+    # Above, with which nothing was, it grows as the root of the batch.
+    peak = 0.2 * max(1.0, setting.batch / 128) ** 0.5
+    rate = round(peak * 256 / max(64, setting.batch), 3)
     return {
         "methods.simclr.temperature": Leaf(0.2),
         "methods.simclr.base_lr": Leaf(rate, "at batch size 256, scaled linearly"),
+        "methods.simclr.warmup_epochs": Leaf(warmup),
     }
 
 

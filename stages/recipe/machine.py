@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from stages.common import env
 
@@ -44,12 +47,20 @@ class Machine:
         return f"{self.devices} x {self.name}{memory}, {cores}"
 
 
+def _allowed() -> float:
+    """Bytes that a container may use."""
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # another system, or "max": no limit
+            return int(Path(file).read_text())
+    return math.inf
+
+
 def machine() -> Machine:
     """This one, as the environment (SEPP_ACCELERATOR, SEPP_DEVICES) lets a training use it."""
     import torch  # late: it takes seconds, and not all commands need it
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    memory = min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), _allowed()) / GIB
     kind, name, there, device_memory = "cpu", "", 0, 0.0
     if env.on_gpu(torch.cuda.is_available()):
         about = torch.cuda.get_device_properties(env.local_rank())

@@ -21,7 +21,7 @@ import torch
 from stages.common import artifacts
 from stages.common.images import ImageStore
 from stages.common.params import AllParams
-from stages.evaluation.linear import FeatureBatches, Probe
+from stages.evaluation._linear import FeatureBatches, Probe
 from stages.recipe.images import Images
 from stages.recipe.machine import Machine
 from stages.recipe.plan import Costs, Setting

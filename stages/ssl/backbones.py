@@ -20,6 +20,7 @@ RESNETS = {  # that come in any width: block, and how many of them in each of th
     "resnet50": (Bottleneck, [3, 4, 6, 3]),
 }
 USUAL_WIDTH = 64  # channels of a ResNet's first stage
+TIMM = "timm/"  # before the names of timm's
 
 
 class NarrowResNet(ResNet):
@@ -80,7 +81,7 @@ def build_backbone(name: str, stem: str, image_size: int | None = None) -> tuple
 
 
 def is_timm(name: str) -> bool:
-    return name.startswith("timm/")
+    return name.startswith(TIMM)
 
 
 def _torchvision(name: str, image_size: int | None) -> nn.Module:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stages.common.errors import CheckpointError
 from stages.common.given import Given
-from stages.common.weights import CONFIG, in_folder, locate
+from stages.common.weights import CONFIG, identity, in_folder, locate
 from stages.ssl.backbones import build_backbone, is_timm
 from stages.ssl.encoder import Encoder, EncoderConfig, load_strictly
 from stages.ssl.heads import mlp
@@ -79,6 +79,11 @@ def backbone_weights(given: Given, config: EncoderConfig) -> dict[str, Tensor]:
     """
     found = _find(given)
     theirs = found.config
+    if theirs and theirs.backbone != config.backbone:  # of which some have weights of equal shapes
+        log.warning(
+            "%s %s is of backbone %s; it is to be taken by %s, which may compute something else",
+            *(given.leaf, given.name, theirs.backbone, config.backbone),
+        )
     if theirs and (theirs.mean, theirs.std) != (config.mean, config.std):
         log.warning(
             "%s %s was trained on images of mean %s and std %s; those of views are others",
@@ -93,11 +98,12 @@ def _find(given: Given) -> Found:
     if given.is_timm:
         from stages.ssl import timm_weights
 
-        return Found(*timm_weights.named(given.name), given.name)
+        return Found(*timm_weights.named(given), given.name)
     path = locate(given)
     if path.is_file():
         return Found(_read(path), None, str(path))
-    return Found(_read(in_folder(path)), _config(path), str(path))
+    config = _config(path)
+    return Found(_read(in_folder(path)), config, str(path))
 
 
 def _config(folder: Path) -> EncoderConfig:
@@ -111,7 +117,7 @@ def _config(folder: Path) -> EncoderConfig:
         if "model_type" in about:
             raise TypeError(f"but a {about['model_type']} of transformers")
         own = EncoderConfig(**about)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{folder}: holds no encoder ({error}); a folder is models/<arm>-<seed> of an earlier "
             "run, or what timm's save_for_hf or push_to_hf_hub wrote"
@@ -175,5 +181,6 @@ def _torchvision(given: Given) -> Found:
         size, mean, std = preset.crop_size[0], tuple(preset.mean), tuple(preset.std)
     except (ValueError, AttributeError, KeyError, OSError) as error:
         raise CheckpointError(f"{given.leaf} {given.name!r}: {error}") from None
-    config = EncoderConfig(backbone, "imagenet", size, mean, std, training={"weights": given.name})
+    training = {"weights": identity(given)}
+    config = EncoderConfig(backbone, "imagenet", size, mean, std, training=training)
     return Found(weights, config, given.name)

@@ -14,9 +14,9 @@ from timm.models.resnet import ResNet
 from torch import nn
 
 from stages.common.errors import SeppError
+from stages.ssl.backbones import TIMM
 
 __all__ = ["ResNet", "arguments", "build"]
-PREFIX = "timm/"
 
 
 def arguments(name: str, image_size: int | None) -> tuple[str, dict[str, Any]]:
@@ -29,13 +29,13 @@ def arguments(name: str, image_size: int | None) -> tuple[str, dict[str, Any]]:
     Raises:
         SeppError: timm has no such model.
     """
-    model, patch = re.fullmatch(r"(.*?)(?:-p(\d+))?", name.removeprefix(PREFIX)).groups()
+    model, patch = re.fullmatch(r"(.*?)(?:-p(\d+))?", name.removeprefix(TIMM)).groups()
     known = timm.list_models()
     if model not in known:
         plain = model.partition(".")[0]  # what follows names weights
         near = difflib.get_close_matches(plain, known, 8, 0.0)
         raise SeppError(
-            f"unknown backbone {name!r}; near it are {', '.join(PREFIX + n for n in near)}"
+            f"unknown backbone {name!r}; near it are {', '.join(TIMM + n for n in near)}"
         )
     keywords: dict[str, Any] = {"num_classes": 0}
     if image_size and timm.get_pretrained_cfg(model).fixed_input_size:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor, nn
 
 from stages.common.errors import CheckpointError, SeppError
+from stages.common.given import Given
+from stages.common.weights import identity
 from stages.ssl import timm_backbones
+from stages.ssl.backbones import TIMM
 from stages.ssl.encoder import EncoderConfig
 
 BUILDING = (RuntimeError, ValueError, AssertionError, TypeError, KeyError, AttributeError)
@@ -25,23 +29,26 @@ log = logging.getLogger(__name__)
 Weights = dict[str, Tensor]
 
 
-def named(name: str) -> tuple[Weights, EncoderConfig]:
+def named(given: Given) -> tuple[Weights, EncoderConfig]:
     """Those of ``timm/<model>.<weights>``, which timm fetches unless they are in its cache.
 
     Raises:
         CheckpointError: no such weights, or they cannot be fetched.
     """
-    full = name.removeprefix(timm_backbones.PREFIX)
+    name, full = given.name, given.name.removeprefix(TIMM)
     if full not in timm.list_pretrained():
         near = timm.list_pretrained(f"{full.partition('.')[0]}.*")[:8]
-        known = f"; there are {', '.join(timm_backbones.PREFIX + n for n in near)}" if near else ""
-        raise CheckpointError(f"{name}: timm has no such weights{known}")
+        known = f"; there are {', '.join(TIMM + n for n in near)}" if near else ""
+        raise CheckpointError(f"{given.leaf} {name!r}: timm has no such weights{known}")
     try:
         model = timm.create_model(full, pretrained=True, num_classes=0)
     except (OSError, HfHubHTTPError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{name}: timm could not fetch these weights ({reason})") from None
-    return model.state_dict(), _config(name, full.partition(".")[0], model.pretrained_cfg)
+        raise CheckpointError(
+            f"{given.leaf} {name!r}: timm could not fetch these weights ({reason})"
+        ) from None
+    config = _config(name, full.partition(".")[0], model.pretrained_cfg)
+    return model.state_dict(), replace(config, training={"weights": identity(given)})
 
 
 def config_of(folder: Path, about: dict[str, Any]) -> EncoderConfig:
@@ -53,7 +60,9 @@ def config_of(folder: Path, about: dict[str, Any]) -> EncoderConfig:
     Raises:
         CheckpointError: timm has no such model, or it was made with arguments that give another.
     """
-    arguments = dict(about.get("model_args") or {})
+    # Without what would make timm read other files, or fetch some.
+    other = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
+    arguments = {k: v for k, v in (about.get("model_args") or {}).items() if k not in other}
     preset = {**about, **about.get("pretrained_cfg", {})}  # older folders have one level
     size = arguments.get("img_size") or preset["input_size"][1:]
     preset["input_size"] = (3, *([size] * 2 if isinstance(size, int) else size))
@@ -84,7 +93,7 @@ def _config(source: str, model: str, preset: dict[str, Any]) -> EncoderConfig:
             "three channels and square"
         )
     mean, std = tuple(preset["mean"]), tuple(preset["std"])
-    return EncoderConfig(timm_backbones.PREFIX + model, "imagenet", height, mean, std)
+    return EncoderConfig(TIMM + model, "imagenet", height, mean, std)
 
 
 @torch.no_grad()
@@ -113,12 +122,14 @@ def fitted(weights: Weights, config: EncoderConfig, own: Weights) -> Weights:
         return weights
     name, arguments = timm_backbones.arguments(config.backbone, config.image_size)
     source = {"state_dict": dict(weights), "num_classes": 0, "label_offset": 0}
+    arguments |= {"pretrained": True, "pretrained_cfg_overlay": source, "pretrained_strict": True}
     try:
-        made = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay=source, **arguments
-        ).state_dict()
+        made, again = (timm.create_model(name, **arguments).state_dict() for _ in range(2))
     except BUILDING as error:
         log.debug("%s: timm does not make them fit: %s", config.backbone, error)
+        return weights
+    # Some models of timm's take what fits and draw the rest at random, whatever is asked for.
+    if not all(torch.equal(made[key], again[key]) for key in made):
         return weights
     changed = [k for k in made if k not in weights or weights[k].shape != made[k].shape]
     log.info("%s: timm has translated or resized %s", config.backbone, ", ".join(changed[:4]))

@@ -136,7 +136,10 @@ def test_a_class_of_other_files_alone_says_so(tmp_path: Path):
     samples.folders(tmp_path, {"train/cat": 1, "train/dog": 0}, SIZE)
     for i in range(2):
         (tmp_path / f"train/dog/{i}.nef").write_bytes(b"II*")
-    with pytest.raises(DataError, match=r"train/dog: holds no image \(only 2 \.nef\); every class"):
+    with pytest.raises(
+        DataError,
+        match=r"train/dog: holds no image \(only 2 \.nef\); fill or remove it: every class",
+    ):
         datasets.read("imagefolder", tmp_path)
 
 

@@ -1,0 +1,18 @@
+"""Whether another process holds a lock file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+def held(path: Path) -> bool:
+    """Whether a process that lives holds the lock `path`."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

@@ -1,0 +1,66 @@
+"""Copies of the checkout in which experiments run, and the commands that make them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.common import artifacts, env
+
+
+def clone(folder: Path, commit: str, weights: Sequence[str]) -> None:
+    """A copy of `commit`, with this checkout's settings of DVC, and with given `weights`, which may
+    lie in the checkout without being in git.
+
+    Raises CalledProcessError.
+    """
+    artifacts.remove(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    git(".", "clone", "-q", "--shared", "--no-checkout", ".", str(folder))
+    git(folder, "checkout", "-q", "--detach", commit)
+    for key in ("user.name", "user.email"):
+        own = subprocess.run(["git", "config", key], capture_output=True, text=True).stdout.strip()
+        if own:
+            git(folder, "config", key, own)
+    local = Path(".dvc/config.local")
+    if local.exists():
+        (folder / local).write_bytes(local.read_bytes())
+    dvc(folder, "config", "--local", "cache.dir", cache_dir())
+    for given in (Path(name).expanduser() for name in weights):
+        if given.exists() and not (folder / given).exists():
+            (folder / given).parent.mkdir(parents=True, exist_ok=True)
+            (folder / given).symlink_to(given.absolute())
+
+
+@functools.cache
+def cache_dir() -> str:
+    """Of the checkout's DVC."""
+    return str(Path(dvc(".", "cache", "dir")).absolute())
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """For DVC in a clone: this checkout's data and unfinished trainings, and this Python."""
+    here = {
+        "DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site"),  # else it outlives the clone
+        "SEPP_DATA_ROOT": str(env.data_root()),
+        "SEPP_STATE_DIR": str(env.state_dir()),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**os.environ, **here}
+
+
+def git(folder: Path | str, *arguments: str) -> str:
+    return _output(["git", "-C", str(folder), *arguments])
+
+
+def dvc(folder: Path | str, *arguments: str) -> str:
+    return _output([sys.executable, "-m", "dvc", "--cd", str(folder), *arguments])
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

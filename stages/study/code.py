@@ -1,0 +1,48 @@
+"""Whether results are of the code that is here: what dvc.yaml lists, as git has it in a commit."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from stages.comparison import revisions
+from stages.comparison.differences import flatten
+from stages.study.clone import git
+from stages.study.trainings import key
+
+PIPELINE = "dvc.yaml"
+DEPENDENCY = re.compile(r"^ +- (stages/\S+)$", re.MULTILINE)
+CHOSEN = re.compile(r"\$\{([\w.]+)\}")  # by a parameter: stages/ssl/methods/${pretrain.method}.py
+EVALUATION = "${item.evaluation}"  # of a matrix
+
+
+def code_of(commit: str, params: Mapping[str, Any]) -> str:
+    """A digest of all code that decides an experiment of `params`, as it is in `commit`; one that
+    is not here any more has none that is another's."""
+    files = _files(commit)
+    if PIPELINE not in files:
+        return commit
+    leaves = flatten(dict(params))
+    listed = {
+        CHOSEN.sub(lambda m: str(leaves.get(m[1])), file.replace(EVALUATION, name))
+        for file in _listed(files[PIPELINE])
+        for name in (leaves.get("evaluations", ()) if EVALUATION in file else ("",))
+    }
+    return key(sorted((file, files.get(file)) for file in (*listed, PIPELINE)))
+
+
+@functools.cache
+def _files(commit: str) -> dict[str, str]:
+    """Git's digest of each file and folder of code in a commit."""
+    if revisions.commit_of(commit) is None:
+        return {}
+    lines = git(".", "ls-tree", "-r", "-t", commit, "--", "stages", PIPELINE).splitlines()
+    return {line.split("\t")[1]: line.split()[2] for line in lines}
+
+
+@functools.cache
+def _listed(digest: str) -> list[str]:
+    """The code that a pipeline of this digest says its stages run."""
+    return sorted(set(DEPENDENCY.findall(git(".", "cat-file", "blob", digest))))

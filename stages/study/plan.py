@@ -1,0 +1,219 @@
+"""From a study to its experiments: the params of each, and a name that says which it is.
+
+The name holds study, row, seed, and a digest of all params, so that the same study is always the
+same experiments, whenever and wherever it is asked for. DVC keeps them by the commit that they
+started from, whose code is thereby known, too: what it has of the same code is not run again.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+import io
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.common.errors import SeppError
+from stages.common.param_file import validate
+from stages.common.params import AllParams
+from stages.common.sections import BUNDLED
+from stages.comparison.differences import applied, flatten
+from stages.recipe.text import PRESETS, preset, values_of
+from stages.study.scale import shrink
+from stages.study.spec import Overrides, Study
+from stages.study.trainings import Training, images, key, trainings
+
+REHEARSAL = "rehearsal-"  # before the names of experiments and files of one
+DIGEST = 8  # hex digits
+# Sections of which a training's own key has what matters to it; all others may do so to its result.
+OF_TRAININGS = ("sampler", "embed", "sepp", "arms", "pretrain", "rounds", "methods")
+ALL = "all"  # the one row of a study without a grid
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a study is to be run, where that is another than it says."""
+
+    scale: float | None = None  # of a rehearsal
+    preset: str | None = None
+    data: str | None = None  # another data set for the recipe
+    seeds: Sequence[int] | None = None
+
+    def options(self) -> str:
+        """As they are given on the command line."""
+        seeds = ",".join(map(str, self.seeds)) if self.seeds else None
+        given = {"scale": self.scale, "preset": self.preset, "data": self.data, "seeds": seeds}
+        return "".join(f" --{name} {x}" for name, x in given.items() if x is not None)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An experiment of a study: a row with a seed."""
+
+    name: str  # of the experiment
+    labels: dict[str, str]  # of the choices, by axis
+    seed: int
+    base: str  # a preset's text, of which params are a change
+    params: dict[str, Any]  # a whole file's
+    until: str | None  # the last stage that is to run; None: all of them
+
+    @property
+    def row(self) -> str:
+        return "-".join(self.labels.values()) or ALL
+
+    @property
+    def arms(self) -> list[str | None]:
+        """Arms and rounds; None stands for the pairs alone, where no arm is trained."""
+        if self.until:
+            return [None]
+        return [*self.params["arms"], *(one["name"] for one in self.params["rounds"])]
+
+    def trainings(self, code: object = "") -> dict[str, Training]:
+        return trainings(self.params, self.until, code)
+
+    def key_of(self, arm: str | None) -> str:
+        """The same for experiments in which an arm or round is trained, and evaluated, alike."""
+        if arm is None:
+            return self.name
+        rounds = [one["name"] for one in self.params["rounds"]]
+        if arm in rounds:
+            stage = f"pretrain_again@round{rounds.index(arm)}-{self.seed}"
+        else:
+            stage = f"pretrain@{arm}-{self.seed}"
+        rest = {name: value for name, value in self.params.items() if name not in OF_TRAININGS}
+        return key(self.trainings()[stage].key, rest)
+
+    def text(self) -> str:
+        """params.yaml, with the comments of the preset."""
+        yaml = YAML()
+        yaml.width = 100
+        whole = yaml.load(self.base)
+        _update(whole, self.params)
+        stream = io.StringIO()
+        yaml.dump(whole, stream)
+        return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Plan:
+    name: str  # of the study, with what is chosen otherwise than it says; of its files
+    study: Study
+    choice: Choice
+    moved: bool  # to another preset or other data
+    command: str  # that asks for it
+    experiments: list[Planned]  # all rows of a seed together, so that a table is soon whole
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(dict.fromkeys(one.seed for one in self.experiments))
+
+
+def plan(name: str, study: Study, choice: Choice = Choice()) -> Plan:
+    """The experiments of `study`; raises SeppError for an override or a value that is none."""
+    elsewhere = [one for one in (choice.preset, choice.data) if one not in (None, study.preset)]
+    study = study.on(choice.preset)
+    rehearsed = choice.scale is not None
+    if rehearsed and not 0 < choice.scale < 1:
+        raise SeppError(f"--scale {choice.scale:g}: needs to be between 0 and 1, such as 0.02")
+    # One seed shows whether all runs.
+    seeds = choice.seeds or (study.seeds[:1] if rehearsed else study.seeds)
+    named = "-".join([f"{REHEARSAL}{name}" if rehearsed else name, *elsewhere])
+    rows = [(labels, *_params(name, labels, study, own, choice)) for labels, own in _rows(study)]
+    found = []
+    for seed in seeds:
+        for labels, base, params in rows:
+            whole = {**params, "seed": seed, "seeds": [seed]}
+            validate(Path(_place(name, labels)), AllParams, whole)
+            digest = key(applied(flatten(whole)), study.until)[:DIGEST]
+            title = "-".join([named, *labels.values(), f"s{seed}", digest])
+            # As git takes it for a ref, and a file system for a file.
+            short = re.sub(r"[^A-Za-z0-9.]+", "-", title)
+            found.append(Planned(short, labels, seed, base, whole, study.until))
+    return Plan(
+        named, study, choice, bool(elsewhere), f"sepp study {name}{choice.options()}", found
+    )
+
+
+def _rows(study: Study) -> Iterator[tuple[dict[str, str], Overrides]]:
+    """The labels of each row, by axis, and what it changes of the preset."""
+    for choices in itertools.product(*(axis.items() for axis in study.axes.values())):
+        own: Overrides = {}
+        for axis, (label, changes) in zip(study.axes, choices, strict=True):
+            if twice := own.keys() & changes.keys():
+                raise SeppError(f"{axis}: {label} sets {min(twice)}, as another axis does")
+            own |= changes
+        labels = dict(zip(study.axes, (label for label, _ in choices), strict=True))
+        yield labels, {**study.set, **own}
+
+
+def _place(name: str, labels: Mapping[str, str]) -> str:
+    """Where a mistake is."""
+    return f"{name} ({', '.join(labels.values())})" if labels else name
+
+
+def _params(
+    name: str, labels: Mapping[str, str], study: Study, own: Overrides, choice: Choice
+) -> tuple[str, dict[str, Any]]:
+    """The text of the preset that a row is of, and the params that it makes of it."""
+    changes, where = dict(own), _place(name, labels)
+    base, params = _preset(changes.pop("preset", study.preset), where)
+    if choice.data:
+        _move(params, choice.data)
+    for parameter, value in changes.items():
+        replace(params, parameter, value, where)
+    if choice.scale is not None:
+        params = shrink(params, choice.scale, images(params["data"]))
+    return base, params
+
+
+def _preset(name: str, where: str) -> tuple[str, dict[str, Any]]:
+    """A preset's text, and its params, as a copy; raises SeppError if there is none."""
+    known = sorted(file.stem for file in PRESETS.glob("*.yaml"))
+    if name not in known:
+        raise SeppError(f"{where}: {name!r} is no preset; there are {', '.join(known)}")
+    return preset(name), copy.deepcopy(_values(name))
+
+
+@functools.cache
+def _values(name: str) -> dict[str, Any]:
+    return values_of(preset(name))
+
+
+def _move(params: dict[str, Any], data: str) -> None:
+    """Take the recipe to another data set: mean and std are those of its own preset, if it has one,
+    so that a plan needs no look at the images; else they stay (those of photographs are alike)."""
+    params["data"] |= {"name": data, "watch": [] if data in BUNDLED else [data]}
+    if (PRESETS / f"{data}.yaml").is_file():
+        params["views"] |= {key: _values(data)["views"][key] for key in ("mean", "std")}
+
+
+def replace(params: dict[str, Any], parameter: str, value: Any, where: str) -> None:
+    """Set what a dotted name means in `params`; raises SeppError if there is no such parameter."""
+    *sections, leaf = parameter.split(".")
+    inner: Any = params
+    for section in sections:
+        inner = inner.get(section) if isinstance(inner, Mapping) else None
+    if not isinstance(inner, dict) or leaf not in inner:
+        near = difflib.get_close_matches(parameter, flatten(params), n=1)
+        meant = f"; did you mean {near[0]}?" if near else "; check its spelling"
+        raise SeppError(f"{where}: {parameter} is no parameter of the preset{meant}")
+    inner[leaf] = copy.deepcopy(value)
+
+
+def _update(inner: dict, values: Mapping[str, Any]) -> None:
+    """Make `inner` what `values` are, and leave alone what is already so: it has comments."""
+    for name in [name for name in inner if name not in values]:
+        del inner[name]
+    for name, value in values.items():
+        old = inner.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            _update(old, value)
+        elif name not in inner or not isinstance(old, type(value)) or old != value:
+            inner[name] = value

@@ -1,0 +1,182 @@
+"""What `sepp study` does: list the studies, tell what one would take, run it, and write it down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from stages.common import artifacts, env
+from stages.common.errors import SeppError
+from stages.common.sections import BUNDLED
+from stages.recipe.duration import spoken
+from stages.recipe.records import records
+from stages.study import results, spec
+from stages.study.clone import git
+from stages.study.code import code_of
+from stages.study.plan import Plan, Planned, plan
+from stages.study.results import DONE, OTHER_CODE, Outcome, outcomes
+from stages.study.run import run_jobs
+from stages.study.trainings import Training, distinct, total
+from stages.study.worker import Job, took_of
+
+WIDTH = 100  # columns
+# What an experiment takes from the commit, but for params.
+CODE = ("dvc.yaml", "stages", "data/pair_labels.csv", ":!stages/studies")
+
+
+def listing() -> None:
+    """Print all studies, and what each costs."""
+    table = _table("study", "experiments", "trainings", "images seen", "time", "")
+    for name in spec.names():
+        _, study = spec.find(name)
+        every = plan(name, study)
+        found = _trainings(every.experiments)
+        seen = total(found)
+        table.add_row(
+            name, str(len(every.experiments)), str(len(found)), _images(seen),
+            _expected(every, seen) or "–", f"{study.title} ({study.preset})",
+        )  # fmt: skip
+    _console().print(table, crop=False)
+    click.echo(
+        "Images seen: epochs x images of all trainings, each counted once. Time: of one "
+        "worker, estimated from experiments of the study that ran here; not known before. "
+        "`sepp study NAME --scale 0.02` rehearses one."
+    )
+
+
+def dry(chosen: Plan) -> None:
+    """Print the experiments of a study, and how long those that have not run may take."""
+    found = outcomes(chosen)
+    table = _table("experiment", "state", "trains")
+    for outcome in found:
+        trained = outcome.planned.trainings()
+        told = f"{outcome.state}: {outcome.note}" if outcome.note else outcome.state
+        table.add_row(outcome.planned.name, told, ", ".join(trained))
+    _console().print(table, crop=False)
+    left = [outcome for outcome in found if outcome.state != DONE]
+    over = _trainings(outcome.planned for outcome in found if outcome.state == DONE)
+    needed = [t for t in _trainings(outcome.planned for outcome in left) if t not in over]
+    seen = total(needed)
+    click.echo(
+        f"{len(left)} of {len(found)} experiments are to run, with {len(needed)} trainings of "
+        f"{_images(seen)} images (epochs x images; what DVC's cache has is not trained again)."
+    )
+    time = _expected(chosen, seen)
+    known = "not known before one has run here" if left else "none"
+    click.echo(f"Time on one worker: {f'{time}, estimated from what ran here' if time else known}.")
+
+
+def show(chosen: Plan) -> None:
+    """Write the study's table, as it is at the moment."""
+    _write(chosen, outcomes(chosen))
+
+
+def run(chosen: Plan, workers: int, leave: bool) -> None:
+    """Run what has not run, and write the table; raises SeppError if something is left."""
+    check(chosen)
+    found = outcomes(chosen)
+    jobs = [_job(outcome) for outcome in found if outcome.state != DONE]
+    done = len(found) - len(jobs)
+    click.echo(f"{chosen.name}: {done} of {len(found)} experiments have run before")
+    failed, left = run_jobs(jobs, workers, leave, lambda line: click.echo(line, err=True))
+    _write(chosen, outcomes(chosen))
+    for name, reason in failed.items():
+        click.echo(f"{name}: {reason}", err=True)
+    told = f"of {len(found)} experiments"
+    if failed or (left and not leave):
+        raise SeppError(
+            f"{len(failed) + len(left)} {told} have not run; `{chosen.command}` tries them again, "
+            "and goes on with what was killed"
+        )
+    if left:
+        click.echo(f"{len(left)} {told} run elsewhere: {', '.join(left)}")
+
+
+def check(chosen: Plan) -> None:
+    """Raises SeppError unless experiments can start from here."""
+    if not Path("dvc.yaml").is_file() or not Path(".dvc").is_dir():
+        raise SeppError(f"{Path.cwd()}: has no dvc.yaml and .dvc: run it in your checkout")
+    results.head()
+    changed = git(".", "status", "--porcelain", "-uall", "--", *CODE).splitlines()
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise SeppError(
+            f"{changed[0][3:]}{more}: not as git has it, and experiments run what is committed: "
+            "commit it, or undo it with `git checkout`"
+        )
+    names = {one.params["data"]["name"] for one in chosen.experiments} - {*BUNDLED}
+    if names and not env.data_root().is_dir():
+        raise SeppError(
+            f"{chosen.name}: needs {' and '.join(sorted(names))}, but {env.data_root()} is no "
+            "folder: set SEPP_DATA_ROOT to where the images are, or take other ones, such as "
+            "`--data characters`"
+        )
+
+
+def _job(outcome: Outcome) -> Job:
+    one, baseline = outcome.planned, results.head()
+    params = one.params
+    given = [params[section] for section in params["watch"]]
+    return Job(
+        name=one.name,
+        baseline=baseline,
+        params=one.text(),
+        records={
+            str(path): record
+            for path, record in records(params["data"]["name"], params["watch"]).items()
+        },
+        weights=[section.get("checkpoint") or section["weights"] for section in given],
+        until=one.until,
+        trainings=one.trainings(code_of(baseline, params)),
+    )
+
+
+def _write(chosen: Plan, found: Sequence[Outcome]) -> None:
+    from stages.study.show import write  # matplotlib and SciPy take a second to load
+
+    for path in write(chosen, found):
+        click.echo(path)
+    if old := sum(outcome.state == OTHER_CODE for outcome in found):
+        click.echo(
+            f"{old} of these are of other code than HEAD's; `{chosen.command}` runs them anew"
+        )
+
+
+def _trainings(every: Iterable[Planned]) -> list[Training]:
+    return distinct(t for one in every for t in one.trainings().values())
+
+
+def _expected(chosen: Plan, rows: int | None) -> str | None:
+    """How long so many rows take on one worker, at the pace of what ran here; None if none did."""
+    took = [took_of(one.name) for one in chosen.experiments]
+    told = [artifacts.read_json(path, "study") for path in took if path.exists()]
+    seconds, trained = (sum(one[name] for one in told) for name in ("seconds", "rows"))
+    return spoken(rows * seconds / trained) if rows and trained else None
+
+
+def _images(count: int | None) -> str:
+    if count is None:
+        return "?"
+    for size, unit in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in columns:
+        numbers = name in ("experiments", "trainings", "images seen", "time")
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    return table
+
+
+def _console() -> Console:
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    return console

@@ -1,0 +1,208 @@
+"""A process that runs experiments of a study, one after the other, until none is left.
+
+    python -m stages.study.worker
+
+Its task comes as a line of JSON on stdin, which then stays open: where it closes, `sepp study` has
+ended, however it did, and so does this process, with DVC and the training that it started.
+
+Each experiment is `dvc exp run` in a clone of the checkout, with its own params.yaml; the outcome,
+a commit under refs/exps, is fetched into the checkout. The clone shares the cache, and the states
+of unfinished trainings, so a killed one goes on. Why not DVC's own copies (tried with DVC 3.67.1):
+- `--queue`: once its workers are killed, what they ran is `Running` for ever, and never run again.
+- `--temp`: of several that start at a time some fail (`Unable to acquire lock`); one that is killed
+  as it starts leaves a broken `.dvc/tmp/exps/rwlock`, which stops every later experiment; and each
+  start stashes, and resets, what the user has in the checkout.
+- Both take `-S` only: another preset differs in some 150 leaves, of which some are to be removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+from stages.common import artifacts
+from stages.study.claims import CACHED, FOLDER, RAN, Claim, trained
+from stages.study.clone import clone, environment, git
+from stages.study.trainings import Training
+
+POLL_SECONDS = 2.0  # between looks at what others have finished
+STAGE = re.compile(r"(Running stage|Stage) '([^']+)'(?::$| is cached| didn't change)")
+SHARE = re.compile(r"\((\d+) %\)")  # as `common.progress` writes it
+FAILURE = (r"^Error: (.*)", r"^ERROR: (.*)", r"(.*\S.*)")  # a stage's own line before DVC's
+
+
+@dataclass(frozen=True)
+class Job:
+    """An experiment, as its worker needs to know it."""
+
+    name: str
+    baseline: str  # the commit that it starts from
+    params: str  # the text of params.yaml
+    records: dict[str, object]  # JSON files that no stage writes for these params
+    weights: list[str]  # files and folders that are given to the sampler or the arms
+    until: str | None
+    trainings: dict[str, Training]
+
+    def dump(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def load(cls, values: dict) -> Job:
+        trainings = {stage: Training(*one) for stage, one in values["trainings"].items()}
+        return cls(**{**values, "trainings": trainings})
+
+    @property
+    def ref(self) -> str:
+        """Where DVC keeps the outcome."""
+        return f"refs/exps/{self.baseline[:2]}/{self.baseline[2:]}/{self.name}"
+
+    @property
+    def log(self) -> Path:
+        return FOLDER / "logs" / f"{self.name}.log"
+
+    @property
+    def failure(self) -> Path:
+        return failure_of(self.name)
+
+    @property
+    def now(self) -> Path:
+        """What it is at: a stage, and which share of it is done."""
+        return FOLDER / "now" / f"{self.name}.json"
+
+
+def failure_of(name: str) -> Path:
+    """Where it says why an experiment failed, until it is run again."""
+    return FOLDER / "failed" / name
+
+
+def took_of(name: str) -> Path:
+    """Where it says how long an experiment took here, and what it trained on in that time."""
+    return FOLDER / "took" / f"{name}.json"
+
+
+def finished(jobs: Iterable[Job]) -> set[str]:
+    """The names of those whose outcome DVC has."""
+    refs = set(git(".", "for-each-ref", "--format=%(refname)", "refs/exps").split())
+    return {job.name for job in jobs if job.ref in refs}
+
+
+def work(jobs: list[Job], leave: bool) -> None:
+    """Run what is left of `jobs`; what others have claimed is waited for, unless `leave`."""
+    idle = 0  # looks in a row that found nothing: the first may have met one who only looked, too
+    while True:
+        done = finished(jobs)
+        left = [job for job in jobs if job.name not in done and not job.failure.exists()]
+        takes = ((job, Claim.take(job.name, job.trainings)) for job in left)
+        job, claim = next(((job, claim) for job, claim in takes if claim), (None, None))
+        if claim:
+            idle = 0
+            try:
+                if not finished([job]):  # by another, meanwhile
+                    run(job, claim)
+            finally:
+                claim.release()
+        elif left and not (leave and idle):
+            idle += 1
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def run(job: Job, claim: Claim) -> None:
+    """One experiment, from its clone to its ref, or to a line that says why it failed."""
+    folder = (FOLDER / "work" / job.name).absolute()
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    artifacts.write_json(job.now, {})
+    began, untrained = time.monotonic(), {k for k, t in job.trainings.items() if not trained(t.key)}
+    with job.log.open("w") as log:
+        try:
+            prepare(job, folder)
+            code = reproduce(job, folder, claim, log)
+            if code == 0:
+                git(".", "-c", "gc.auto=0", "fetch", "-q", str(folder), f"+{job.ref}:{job.ref}")
+        except subprocess.CalledProcessError as error:
+            log.write(error.stdout + error.stderr)
+            code = error.returncode
+    if code:
+        with artifacts.atomic(job.failure) as partial:
+            partial.write_text(f"{reason(job.log.read_text())} ({job.log})")
+    else:
+        own = [job.trainings[stage] for stage in untrained]
+        rows = sum(t.rows or 0 for t in own if trained(t.key) == RAN)
+        artifacts.write_json(took_of(job.name), {"seconds": time.monotonic() - began, "rows": rows})
+    job.now.unlink(missing_ok=True)
+    artifacts.remove(folder)
+
+
+def prepare(job: Job, folder: Path) -> None:
+    """The clone in which an experiment is to run, with its params."""
+    clone(folder, job.baseline, job.weights)
+    (folder / "params.yaml").write_text(job.params)
+    for path, record in job.records.items():
+        artifacts.write_json(folder / path, record)
+
+
+def reproduce(job: Job, folder: Path, claim: Claim, log: TextIO) -> int:
+    """`dvc exp run` to its end; its exit code. Tells on the way which stages are done."""
+    command = [sys.executable, "-m", "dvc", "exp", "run", "-n", job.name]
+    process = subprocess.Popen(
+        [*command, *([job.until] if job.until else [])],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    stage, how, share = "", CACHED, 0
+    for line in process.stdout:
+        log.write(line)
+        log.flush()
+        if found := STAGE.search(line):
+            claim.passed(stage, how)
+            stage, how, share = found[2], RAN if found[1] == "Running stage" else CACHED, 0
+        elif told := SHARE.findall(line):
+            share = int(told[-1])
+        else:
+            continue
+        artifacts.write_json(job.now, {"stage": stage, "share": share / 100})
+    code = process.wait()
+    if code == 0:
+        claim.passed(stage, how)
+    return code
+
+
+def reason(log: str) -> str:
+    """The line that says why an experiment failed."""
+    for pattern in FAILURE:
+        if found := re.findall(pattern, log, re.MULTILINE):
+            return found[-1].strip()
+    return "no reason was given"
+
+
+def _end_with(pipe: int) -> None:
+    """Ends this process, and all that it has started, when who writes to `pipe` has ended."""
+    while os.read(pipe, 1):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def main() -> None:
+    task = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with, args=[sys.stdin.fileno()], daemon=True).start()
+    work([Job.load(one) for one in task["jobs"]], task["leave"])
+
+
+if __name__ == "__main__":
+    main()

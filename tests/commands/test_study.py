@@ -1,0 +1,160 @@
+"""`sepp study`: what it tells and refuses, without running anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stages import cli
+from stages.study import present
+from stages.study.run import Pace, Progress, line
+from stages.study.trainings import Training
+from stages.study.worker import Job, reason
+from tests.comparison.checkout import git, summary
+from tests.comparison.conftest import checkout as _checkout
+from tests.study.conftest import made
+
+checkout = _checkout
+
+
+def sepp(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, ["study", *arguments])
+
+
+def refused(*arguments: str) -> str:
+    result = sepp(*arguments)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+    return result.output
+
+
+def test_the_list_has_every_study_and_its_cost(checkout):
+    told = sepp("--list")
+    assert told.exit_code == 0, told.output
+    lines = {words[0]: words for words in map(str.split, told.output.splitlines()) if words}
+    assert lines["table2"][1:6] == ["4", "9", "3.97", "G", "–"]
+    assert lines["thresholds"][1:6] == ["30", "36", "857", "k", "–"]
+    assert max(map(len, told.output.splitlines()[:-1])) <= 100
+
+
+def test_dry_names_the_experiments_and_what_is_left(checkout):
+    Path("studies").mkdir()
+    text = "{title: T, about: A, preset: digits, columns: [linear], grid: {sepp.min: [0.9, 0.95]}}"
+    Path("studies/mine.yaml").write_text(text)
+    told = sepp("mine", "--dry").output
+    assert "2 of 2 experiments are to run, with 4 trainings of 35.9 k images" in told
+    assert "not known before one has run here" in told
+    name = next(word for word in told.split() if word.startswith("mine-0.9-s0-"))
+    checkout.experiment(name, summary(seeds=1))
+    Path("studies").mkdir(exist_ok=True)
+    Path("studies/mine.yaml").write_text(text)
+    told = sepp("mine", "--dry").output
+    assert "1 of 2 experiments are to run, with 1 trainings of 7.18 k images" in told
+    took = Path(".dvc/tmp/studies/took")
+    took.mkdir(parents=True)
+    (took / f"{name}.json").write_text('{"seconds": 600, "rows": 7185}')
+    told = sepp("mine", "--dry").output
+    assert "Time on one worker: 10 min, estimated from what ran here" in told
+
+
+def test_mistakes_are_one_line(checkout):
+    assert "which study? `sepp study --list`" in refused()
+    assert "tabel2: no study of that name; did you mean table2?" in refused("tabel2")
+    assert "--preset cifar10: the study is none of that preset" in refused(
+        "table6", "--preset=cifar10"
+    )
+    assert sepp("table6", "--seeds", "a").exit_code == 2
+    assert "has no dvc.yaml and .dvc: run it in your checkout" in refused("table6")
+    Path("dvc.yaml").write_text("stages: {}\n")
+    Path(".dvc").mkdir()
+    assert "dvc.yaml: not as git has it, and experiments run what is committed" in refused("table6")
+    git("add", "-A")
+    git("commit", "-qm", "Pipeline")
+    said = refused("table6")
+    assert "table6: needs imagenet, but " in said
+    assert "set SEPP_DATA_ROOT" in said
+
+
+def test_uncommitted_studies_and_params_are_no_hindrance(checkout):
+    Path("dvc.yaml").write_text("stages: {}\n")
+    Path(".dvc").mkdir()
+    git("add", "-A")
+    git("commit", "-qm", "Pipeline")
+    Path("params.yaml").write_text("x: 1\n")
+    Path("stages/studies").mkdir(parents=True)
+    Path("stages/studies/mine.yaml").write_text("")
+    present.check(made())
+    Path("stages/other.py").write_text("")
+    with pytest.raises(Exception, match=r"stages/other\.py: not as git has it"):
+        present.check(made())
+
+
+def test_progress_in_one_line(monkeypatch):
+    at = Progress(2, 1, {"a-s0": "sampler 40%"}, 30.0, 10.0, 100.0)
+    told = line(at, 9, 3 * 3600.0)
+    assert told == (
+        "2 of 9 experiments done, 1 failed, 30% of the training, about 3 h left (a-s0: sampler 40%)"
+    )
+    assert line(Progress(9, 0, {}, 100.0, 10.0, 100.0), 9, None) == (
+        "9 of 9 experiments done, 100% of the training"
+    )
+
+
+def test_time_left_is_by_what_was_trained_here(monkeypatch):
+    """What an earlier command trained tells nothing of the pace."""
+    now = [100.0]
+    monkeypatch.setattr("stages.study.run.time.monotonic", lambda: now[0])
+    pace = Pace()
+    assert pace.left(Progress(0, 0, {}, 50.0, 0.0, 100.0)) is None
+    now[0] += 20
+    assert pace.left(Progress(0, 0, {}, 60.0, 10.0, 100.0)) == pytest.approx(40 * 20 / 10)
+    now[0] += 30  # another stage runs
+    assert pace.left(Progress(0, 0, {}, 60.0, 10.0, 100.0)) == pytest.approx(50)
+    now[0] += 60  # longer than was thought
+    assert pace.left(Progress(0, 0, {}, 60.0, 10.0, 100.0)) is None
+    assert pace.left(Progress(1, 0, {}, 100.0, 50.0, 100.0)) is None
+
+
+def test_a_failure_has_the_stages_own_line():
+    log = (
+        "Running stage 'sampler':\nstep 1\nError: params.yaml: x: wrong\n"
+        "ERROR: failed to reproduce 'sampler'\n"
+    )
+    assert reason(log) == "params.yaml: x: wrong"
+    assert reason("a\nERROR: no lock\n\n") == "no lock"
+    assert reason("a\nlast\n \n") == "last"
+    assert reason("") == "no reason was given"
+
+
+def test_a_job_is_the_same_after_its_way_to_a_worker():
+    trainings = {"sampler": Training("key", 3, None)}
+    job = Job("a", "c" * 40, "x: 1\n", {"f": {}}, [], None, trainings)
+    assert Job.load(job.dump()) == job
+    assert job.ref == f"refs/exps/cc/{'c' * 38}/a"
+
+
+def test_a_worker_ends_when_who_started_it_does():
+    """However that ended: the pipe to it closes."""
+    code = (
+        "import os, subprocess, sys, threading\n"
+        "from stages.study.worker import _end_with\n"
+        "child = subprocess.Popen(['sleep', '60'])\n"
+        "print(child.pid, flush=True)\n"
+        "_end_with(sys.stdin.fileno())\n"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    child = int(worker.stdout.readline())
+    assert Path(f"/proc/{child}").exists() or not Path("/proc").exists()
+    worker.stdin.close()
+    assert worker.wait(timeout=30) == -9
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"  # what it started, too
