@@ -111,18 +111,19 @@ def main(params_file: Path, evaluation: str, arm: str, seed: int) -> None:
     Reads models/<arm>-<seed>; writes reports/metrics/evaluations/<evaluation>/<arm>-<seed>.json, in
     percent, after the last epoch. A killed evaluation resumes where it last saved its state.
     """
-    settings = _settings(params_file, evaluation)
     inputs, outputs = Inputs.of(evaluation, arm, seed), Outputs.of(evaluation, arm, seed)
 
     def current() -> str:
-        block = evaluation_block(params_file, evaluation)
-        own = {"block": block, "outside": describe(evaluation, block), "seed": seed}
-        _check_listing(inputs.listing, evaluation, own["outside"])
+        settings = _settings(params_file, evaluation).model_dump()
+        outside = describe(evaluation, evaluation_block(params_file, evaluation))
+        _check_listing(inputs.listing, evaluation, outside)
+        own = {"params": settings, "outside": outside, "seed": seed}
         readers = [f"stages.datasets.{name}" for name in plugins("datasets")]
         modules = ["stages.evaluate", f"stages.evaluation.{evaluation}", *readers]
         return run_fingerprint(modules, own, vars(inputs).values())
 
     with TrainingState(f"evaluate-{evaluation}", current) as state:
+        settings = _settings(params_file, evaluation)
         run(evaluation, settings, inputs, outputs, arm, seed, state)
 
 

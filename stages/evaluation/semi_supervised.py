@@ -1,10 +1,10 @@
 """Semi-supervised learning: the whole network is fine-tuned on a few of the labels.
 
-The protocol of SimCLR (Chen et al. 2020, section 6 and appendix B.5), BYOL (Grill et al. 2020,
-appendix C.2) and SwAV (Caron et al. 2020), whose script eval_semisup.py the defaults are from: SGD
-with momentum 0.9 and no weight decay, 20 epochs in batches of 256, a rate of its own for the new
-linear classifier, both rates times 0.2 at epochs 12 and 16, random crops and flips, batch norms in
-train mode. Top-1 and, of more than five classes, top-5 on the test images.
+The protocol of SimCLR (Chen et al. 2020, section 6), BYOL (Grill et al. 2020) and SwAV (Caron et
+al. 2020), whose script eval_semisup.py the defaults are from: SGD with momentum 0.9 and no weight
+decay, 20 epochs in batches of 256, a rate of its own for the new linear classifier, both rates
+times 0.2 at epochs 12 and 16, random crops and flips, batch norms in train mode. Top-1 and, of more
+than five classes, top-5 on the test images.
 
 Departures: SwAV reports the best epoch of the test images, here it is the last one. The authors
 take one list of ImageNet's files for all; here each seed draws its own, so that an interval over

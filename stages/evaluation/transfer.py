@@ -1,12 +1,12 @@
 """Transfer: how good the encoder is on other data sets, frozen and fine-tuned.
 
-The protocol of SimCLR (Chen et al. 2020, appendix B.8) and BYOL (Grill et al. 2020, appendix D),
-which is Kornblith et al.'s (2019). Frozen: multinomial logistic regression by L-BFGS, with an L2
-penalty, on backbone features of un-augmented images; the penalty's weight is the best of 45 values
-between 1e-6 and 1e5 on a validation split, and the regression is then fitted to training and
-validation images together. Fine-tuned: the whole network, on random crops and flips, by SGD, after
-the last epoch. Top-1 on the test images, or the mean over classes of the accuracy in each, where
-that is usual for the set.
+The protocol of SimCLR (Chen et al. 2020, appendix B.8) and BYOL (Grill et al. 2020), which is that
+of Kornblith et al. (2019). Frozen: multinomial logistic regression by L-BFGS, with an L2 penalty,
+on backbone features of un-augmented images; the penalty's weight is the best of 45 values between
+1e-6 and 1e5 on a validation split, and the regression is then fitted to training and validation
+images together. Fine-tuned: the whole network, on random crops and flips, by SGD, after the last
+epoch. Top-1 on the test images, or the mean over classes of the accuracy in each, where that is
+usual for the set.
 
 Departures: images are made as this encoder's own (bilinear, the shorter edge to 8/7 of its view,
 of which the centre), not 224 pixels and bicubic; the validation split is drawn from the training

@@ -77,4 +77,6 @@ def _draw(figure: Figure, title: str, points: Sequence[Point]) -> None:
     axes.tick_params(labelsize=TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     if "Gain" in title:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}".replace("-", "−")))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: f"{x:+g}".replace("-", "−") if x else "0")
+        )
