@@ -99,7 +99,8 @@ def test_every_stage_has_its_help(stage):
     assert result.exit_code == 0
     assert importlib.import_module(f"stages.{stage}").main.help.split(".")[0][:40] in result.output
     assert "--params" in result.output
-    assert ("--arm" in result.output) == (stage in ("combine", "pretrain", "linear_eval"))
+    of_an_arm = ("combine", "pretrain", "linear_eval", "evaluate")
+    assert ("--arm" in result.output) == (stage in of_an_arm)
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
