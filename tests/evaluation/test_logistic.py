@@ -46,7 +46,7 @@ def test_weights_are_scikit_learns(strength, monkeypatch):
 
 
 def test_the_choice_is_that_of_brute_force(monkeypatch):
-    strengths = STRENGTHS[8:34:5]
+    strengths = STRENGTHS[8:29:5]
     monkeypatch.setattr(_logistic, "STRENGTHS", strengths)
     (x, y), (held, truth) = made(60), made(400, seed=1)
     fits = [reference(x, y, strength) for strength in strengths]
@@ -57,7 +57,7 @@ def test_the_choice_is_that_of_brute_force(monkeypatch):
     )
     chosen = scores[strengths.tolist().index(strength)]
     assert chosen >= max(scores) - 1 / 400  # float32 may turn a guess that is a toss-up
-    assert chosen > max(scores[0], scores[-1]) + 0.02  # neither the strongest nor the weakest
+    assert chosen > max(scores[0], scores[-1]) + 0.01  # neither the strongest nor the weakest
     again = regress(torch.from_numpy(x), torch.from_numpy(y), CLASSES, strength, weights, 1000)
     np.testing.assert_allclose(again, weights, atol=1e-3)
 

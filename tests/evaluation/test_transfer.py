@@ -124,7 +124,7 @@ def test_images_that_do_not_fit_are_streamed(encoder, tmp_path, monkeypatch):
     [
         (lambda root: (root / "train/a/x.png").write_text("x"), "skip_broken: true to leave"),
         (lambda root: (root / "test").rename(root / "other"), "no test split; it needs images"),
-        (lambda root: (root / "train").rename(root / "training"), "holds training/, but no train/"),
+        (lambda root: (root / "train").rename(root / "training"), "holds test/, but no train/"),
         (lambda root: root.rename(root.with_name("gone")), "set root to the folder"),
     ],
 )

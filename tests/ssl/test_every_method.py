@@ -93,7 +93,7 @@ def test_lambda_zero_is_vanilla_to_the_bit(folder, name):
 def test_bf16_trains_nearly_as_fp32_does(folder, name):
     (_, exact), (_, rounded) = (train_tiny(name, 1, precision=p) for p in ("fp32", "bf16"))
     assert rounded != exact
-    assert rounded[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.06, abs=0.01)
+    assert rounded[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.1, abs=0.01)
 
 
 @pytest.mark.slow
