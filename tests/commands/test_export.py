@@ -147,8 +147,9 @@ def test_what_is_there_is_kept(encoder):
     Path("dir.onnx").mkdir()
     line = refused(sepp(*EXPORT, "dir", "--format", "onnx", "--force"))
     assert "dir.onnx: --format onnx writes a file, which this is not" in line
-    line = refused(sepp(*EXPORT, "models/sepp-0/", "--format", "huggingface", "--force"))
-    assert "models/sepp-0: is the encoder itself" in line
+    for own in ("models/sepp-0", "models/sepp-0/hub"):
+        line = refused(sepp(*EXPORT, own, "--format", "huggingface", "--force"))
+        assert f"{own}: is in the encoder's own folder" in line
 
 
 def test_force_replaces_what_it_writes_and_nothing_else(encoder):
