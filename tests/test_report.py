@@ -105,6 +105,7 @@ def test_the_summary_is_what_one_computes_by_hand(folder):
     expected = {"mean": 3.0, "low": -9.706205, "high": 15.706205, "p": 0.204833, "n": 2}
     assert summary["gain"]["sepp"]["linear"] == {**expected, "differences": [2, 4]}
     sections = ["data", "pairs", "arms", "gain", "rounds", "sampler", "weights", "test_error"]
+    sections.append("evaluations")
     assert list(summary) == sections
     assert summary["sampler"] == {
         "method": "nnclr", "epochs": 6, "rows_seen": 288, "continued": False,

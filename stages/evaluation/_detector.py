@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,14 +11,19 @@ from typing import NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.backends import cudnn
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.poolers import initLevelMapper
 
+from stages.common.progress import Progress
 from stages.common.sections import Count, Section
+from stages.evaluation._boxes import Picture
+from stages.evaluation._pictures import TestPictures
 from stages.ssl.encoder import Encoder
+from stages.ssl.inference import device
 
 FINEST = 4  # pixels, the least stride of a map that is used: of P2, the finest of the paper's
 LARGEST_ANCHOR = 512 / 800  # of an image's shorter edge: torchvision's, where that has 800 pixels
@@ -176,3 +181,19 @@ def build_detector(
         box_predictor=FastRCNNPredictor(units, classes + 1),
         box_batch_size_per_image=params.rois,
     )
+
+
+@torch.no_grad()
+def detect(
+    detector: FasterRCNN, pictures: Sequence[Picture], batch_size: int, label: str
+) -> Iterator[dict[str, Tensor]]:
+    """What is found in each picture: `boxes` (D, 4), `labels` (D,) and `scores` (D,), at most 100,
+    on the CPU."""
+    target = device()
+    detector = detector.to(target).eval()
+    with Progress(label, len(pictures), "images") as progress:
+        for images in TestPictures(pictures).loader(batch_size):
+            with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+                found = detector([image.to(target).float() / 255 for image in images])
+            yield from ({key: x.cpu() for key, x in one.items()} for one in found)
+            progress.advance(len(images))

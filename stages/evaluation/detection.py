@@ -28,24 +28,27 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.backends import cudnn
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from stages.common import env
 from stages.common.errors import DataError, SeppError
 from stages.common.images import ImageStore
-from stages.common.progress import Progress
 from stages.common.sections import Count
 from stages.common.state import Part
 from stages.evaluation._boxes import READERS, Picture
-from stages.evaluation._detector import DetectorParams, Level, build_detector, find_levels
-from stages.evaluation._pictures import PictureBatches, TestPictures, labels_of, target_of
+from stages.evaluation._detector import (
+    DetectorParams,
+    Level,
+    build_detector,
+    detect,
+    find_levels,
+)
+from stages.evaluation._pictures import PictureBatches, labels_of, target_of
 from stages.ssl.batch_norm import sync_batch_norms
 from stages.ssl.batches import METHOD
 from stages.ssl.distributed import world_size
 from stages.ssl.encoder import Encoder, weights_digest
-from stages.ssl.inference import device
 from stages.ssl.trainer import Fit, fit
 
 Mode = Literal["finetune", "frozen"]
@@ -218,22 +221,6 @@ class Detection(Fit):
         """Of the learning rate, at a step."""
         rise = min(1.0, (step + 1) / (self.params.warmup + 1))
         return rise * 0.1 ** sum(step >= milestone for milestone in self.params.milestones)
-
-
-@torch.no_grad()
-def detect(
-    detector: FasterRCNN, pictures: Sequence[Picture], batch_size: int, label: str
-) -> Iterator[dict[str, Tensor]]:
-    """What is found in each picture: `boxes` (D, 4), `labels` (D,) and `scores` (D,), at most 100,
-    on the CPU."""
-    target = device()
-    detector = detector.to(target).eval()
-    with Progress(label, len(pictures), "images") as progress:
-        for images in TestPictures(pictures).loader(batch_size):
-            with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                found = detector([image.to(target).float() / 255 for image in images])
-            yield from ({key: x.cpu() for key, x in one.items()} for one in found)
-            progress.advance(len(images))
 
 
 def average_precision(

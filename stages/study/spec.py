@@ -88,7 +88,7 @@ class Study(Design):
     title: str
     about: str  # what it asks, and how the answer is to be read
     preset: str
-    until: Literal["sampler", "embed", "mine"] | None = None  # the last stage; None: all of them
+    until: Literal["mine"] | None = None  # the last stage: no arm is trained; None: all of them run
     columns: Annotated[list[Column], Field(min_length=1)]
     arms: list[str] | None = None  # that are tabulated; None: all
     paper: Paper | None = None

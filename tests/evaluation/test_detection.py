@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from stages.common.command import one_line
 from stages.common.errors import DataError, SeppError
 from stages.common.state import TrainingState
 from stages.evaluation import detection
@@ -270,6 +272,16 @@ def test_an_image_that_does_not_fit_its_boxes_is_named(small):
     first.file.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"train_0000\.png: image does not decode"):
         load(first)
+
+
+def test_a_broken_image_is_named_in_one_line_from_a_worker_too(small, monkeypatch):
+    monkeypatch.setenv("SEPP_WORKERS", "1")
+    train = read_voc(small, "train")
+    for one in train:
+        one.file.write_bytes(b"no image")
+    with pytest.raises(DataError) as error:
+        next(iter(PictureBatches(train, CLASSES, 2, 0).loader()))
+    assert re.fullmatch(r"\S+\.png: image does not decode \(.*\); mend .*", one_line(error.value))
 
 
 @pytest.mark.slow
