@@ -3,12 +3,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # FAISS=gpu installs faiss-gpu in place of faiss-cpu (never both).
 FAISS ?= cpu
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: repro test lint bench clean help
+.PHONY: repro test test-slow lint bench clean help
 
 help:
 	@echo "make repro   install into .venv and run the pipeline on the params in params.yaml"
-	@echo "make test    the same environment with the test extras, then pytest"
+	@echo "make test    the same environment with the test extras, then the quick tests"
+	@echo "make test-slow   the others: whole pipelines, killed trainings, several processes"
 	@echo "make lint    ruff"
 	@echo "make bench   mining beside what else one would call, on this checkout's sampler"
 	@echo "make clean   remove .venv (models, data and the DVC cache stay)"
@@ -18,7 +20,10 @@ repro: $(VENV)/.installed-$(FAISS)
 	@$(BIN)/sepp summary
 
 test: $(VENV)/.test-$(FAISS)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.test-$(FAISS)
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.test-$(FAISS)
 	$(BIN)/ruff check .
