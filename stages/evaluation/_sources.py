@@ -12,7 +12,7 @@ from stages import prepare
 from stages.common import artifacts, env
 from stages.common.errors import DataError
 from stages.common.images import ImageStore
-from stages.common.sections import BUNDLED, Data, Section, choice, plugins
+from stages.common.sections import BUNDLED, Count, Data, Section, choice, plugins
 from stages.evaluation._split import why_not
 
 # Sets whose accuracy is usually the mean over classes (Kornblith et al. 2019, table 1).
@@ -28,6 +28,7 @@ class Source(Section):
     root: str | None = None  # its folder; of a bundled set null
     metric: Literal["top1", "mean_per_class"]  # where left out, as is usual for a set of this name
     skip_broken: bool = False  # leave out images that do not decode; else stop
+    limit: Count | None = None  # train on so many images, drawn at random; null: all
 
     @model_validator(mode="before")
     @classmethod
@@ -35,7 +36,8 @@ class Source(Section):
         values = {"name": values} if isinstance(values, str) else values
         if not isinstance(values, dict) or not isinstance(values.get("name"), str):
             return values
-        metric = "mean_per_class" if values["name"].startswith(BY_CLASS) else "top1"
+        by_class = any(known in values["name"] for known in BY_CLASS)
+        metric = "mean_per_class" if by_class else "top1"
         return {"reader": values["name"], "metric": metric, **values}
 
     @field_validator("reader")
@@ -76,7 +78,7 @@ def _prepare(source: Source, root: Path, outputs: prepare.Outputs, unread: Path)
     data = Data(
         name=source.reader,
         watch=[] if source.reader in BUNDLED else [source.reader],
-        limit=None,
+        limit=source.limit,
         split=None,
         resize=None,
         unlabelled=True,  # which `read` says in its own words
