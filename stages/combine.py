@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from stages.common import artifacts
 from stages.common.command import arm_option, command, params_option, seed_option
+from stages.common.cost import cost_path, measured
 from stages.common.draws import draw, draw_pairs
 from stages.common.errors import ArtifactError, DataError, SeppError
 from stages.common.params import StageParams
@@ -43,18 +44,22 @@ class Inputs:
 @dataclass(frozen=True)
 class Outputs:
     combined: Path
+    cost: Path
 
     @classmethod
     def of(cls, arm: str, seed: int) -> Outputs:
-        return cls(Path(f"data/combined/{arm}-{seed}.parquet"))
+        name = f"{arm}-{seed}"
+        return cls(Path(f"data/combined/{name}.parquet"), cost_path("combine", name))
 
 
 class Params(StageParams):
     sepp: SeppRows
 
 
-def run(params: Params, inputs: Inputs, outputs: Outputs, arm: str, seed: int) -> None:
-    """Raises SeppError for an unknown arm, DataError for an oracle without labels."""
+def run(params: Params, inputs: Inputs, outputs: Outputs, arm: str, seed: int) -> int:
+    """Returns how many images there are.
+
+    Raises SeppError for an unknown arm, DataError for an oracle without labels."""
     if arm not in get_args(Arm):
         raise SeppError(f"--arm {arm}: no such arm; there are {', '.join(get_args(Arm))}")
     if seed < 0:
@@ -78,6 +83,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, arm: str, seed: int) -
     masked = params.sepp.mask_partners and bool((anchor != positive).any())
     artifacts.write_parquet(outputs.combined, table, artifacts.COMBINED, {"mask_partners": masked})
     logger.info("%s: %s images and %s extra rows", outputs.combined, *(f"{n:,}" for n in lengths))
+    return len(train)
 
 
 def read_train(manifest: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -149,8 +155,10 @@ def main(params_file: Path, arm: str, seed: int, again: bool) -> None:
     duplicate (an image with itself), random (any two images), oracle (two of the same label).
     """
     inputs = Inputs.again(Again(arm, seed)) if again else Inputs()
-    kind = "sepp" if again else arm
-    run(Params.load(params_file), inputs, Outputs.of(arm, seed), kind, seed)
+    outputs = Outputs.of(arm, seed)
+    with measured(outputs.cost) as cost:
+        kind = "sepp" if again else arm
+        cost.images = run(Params.load(params_file), inputs, outputs, kind, seed)
 
 
 if __name__ == "__main__":

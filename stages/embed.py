@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from stages.common import artifacts, sections
 from stages.common.command import command, params_option
+from stages.common.cost import cost_path, measured
 from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
@@ -39,10 +40,11 @@ class Inputs:
 @dataclass(frozen=True)
 class Outputs:
     embeddings: Path = Path("data/embeddings.parquet")
+    cost: Path = cost_path("embed")
 
     @classmethod
     def again(cls, again: Again) -> Outputs:
-        return cls(again.folder / "embeddings.parquet")
+        return cls(again.folder / "embeddings.parquet", cost_path("embed", again.item))
 
 
 class Params(StageParams):
@@ -69,8 +71,8 @@ def subset(ids: np.ndarray, k: int | float, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(ids, count, replace=False))
 
 
-def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """One pass over the subset; memory holds one row group of embeddings, whatever K."""
+def run(settings: Params, inputs: Inputs, outputs: Outputs) -> int:
+    """One pass over the subset; memory holds one row group of embeddings, whatever K. Returns K."""
     store = ImageStore(inputs.manifest, inputs.images)
     ids = subset(store.select("train"), settings.embed.k, settings.seed)
     encoder = Encoder.load(inputs.encoder)
@@ -104,6 +106,7 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs) -> None:
         if blocks:
             flush()
     log.info("embed: %d images, %d dimensions (%s)", len(ids), dim, layer)
+    return len(ids)
 
 
 @command
@@ -120,7 +123,9 @@ def main(params_file: Path, again: Again | None, origin: From | None) -> None:
     if (again is None) != (origin is None):
         raise SeppError("--round and --start go together: give both, or neither")
     inputs = Inputs.again(origin, again.seed) if again else Inputs()
-    run(Params.load(params_file), inputs, Outputs.again(again) if again else Outputs())
+    outputs = Outputs.again(again) if again else Outputs()
+    with measured(outputs.cost) as cost:
+        cost.images = run(Params.load(params_file), inputs, outputs)
 
 
 if __name__ == "__main__":

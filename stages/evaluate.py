@@ -17,6 +17,7 @@ from stages.common.command import (
     params_option,
     seed_option,
 )
+from stages.common.cost import cost_path
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.param_file import validate
@@ -44,10 +45,13 @@ class Inputs:
 @dataclass(frozen=True)
 class Outputs:
     metrics: Path
+    cost: Path  # which counts no images: an evaluation may be several trainings
 
     @classmethod
     def of(cls, evaluation: str, arm: str, seed: int) -> Outputs:
-        return cls(Path(f"reports/metrics/evaluations/{evaluation}/{arm}-{seed}.json"))
+        name = f"{evaluation}/{arm}-{seed}"
+        metrics = Path(f"reports/metrics/evaluations/{name}.json")
+        return cls(metrics, cost_path("evaluations", name))
 
 
 class Params(StageParams):
@@ -125,6 +129,7 @@ def main(params_file: Path, evaluation: str, arm: str, seed: int) -> None:
     with TrainingState(f"evaluate-{evaluation}", current) as state:
         settings = _settings(params_file, evaluation)
         run(evaluation, settings, inputs, outputs, arm, seed, state)
+        state.cost.write(outputs.cost)
 
 
 if __name__ == "__main__":

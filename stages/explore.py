@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from stages.common import artifacts
 from stages.common.command import command, params_option
+from stages.common.cost import cost_path, measured
 from stages.common.explored import PAIRS, Explored, write_explored
 from stages.common.intervals import chance_accuracy
 from stages.common.pairs import Pairs
@@ -51,6 +52,7 @@ class Inputs:
 class Outputs:
     explored: Path = Path("data/explored")
     curve: Path = Path("reports/plots/thresholds.csv")
+    cost: Path = cost_path("explore")
 
 
 class Params(StageParams):
@@ -58,8 +60,10 @@ class Params(StageParams):
     sepp: SeppScore
 
 
-def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """Raises ArtifactError or EmbeddingError for unfit inputs, ParamError if walks do not fit."""
+def run(params: Params, inputs: Inputs, outputs: Outputs) -> int:
+    """Returns how many images there are.
+
+    Raises ArtifactError or EmbeddingError for unfit inputs, ParamError if walks do not fit."""
     sepp = params.sepp
     memory = int(sepp.memory * 2**30) // 2  # of the rows, and of all else
     with scratch_folder(outputs.explored.parent / ".explore") as scratch:
@@ -80,6 +84,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         how,
         explored.edges[0],
     )
+    return len(ids)
 
 
 def explore(score: Cosine | Walk, labels: np.ndarray, ids: np.ndarray, seed: int) -> Explored:
@@ -143,7 +148,9 @@ def main(params_file: Path) -> None:
 
     Writes data/explored and reports/plots/thresholds.csv (pairs and accuracy per 0.01).
     """
-    run(Params.load(params_file), Inputs(), Outputs())
+    outputs = Outputs()
+    with measured(outputs.cost) as cost:
+        cost.images = run(Params.load(params_file), Inputs(), outputs)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stages.common import artifacts, env, sections
 from stages.common.command import arm_option, command, params_option, seed_option
+from stages.common.cost import cost_path
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
 from stages.common.sections import LinearEval
@@ -43,10 +44,13 @@ class Inputs:
 @dataclass(frozen=True)
 class Outputs:
     metrics: Path
+    cost: Path
 
     @classmethod
     def of(cls, arm: str, seed: int) -> Outputs:
-        return cls(Path(f"reports/metrics/linear_eval/{arm}-{seed}.json"))
+        name = f"{arm}-{seed}"
+        metrics = Path(f"reports/metrics/linear_eval/{name}.json")
+        return cls(metrics, cost_path("linear_eval", name))
 
 
 class Params(StageParams):
@@ -55,8 +59,9 @@ class Params(StageParams):
 
 def run(
     settings: Params, inputs: Inputs, outputs: Outputs, arm: str, seed: int, state: TrainingState
-) -> None:
+) -> int:
     """Evaluate `inputs.encoder`; where there are too few labels or no test images, say so instead.
+    Returns by how many images it is evaluated.
 
     Of a data set with labels for a part of its images, that part is what counts.
     """
@@ -77,6 +82,7 @@ def run(
     if env.is_first():
         artifacts.write_json(outputs.metrics, result)
     state.clear()
+    return sum(result.get(f"{split}_images", 0) for split in ("train", "test"))
 
 
 def evaluate(
@@ -158,7 +164,9 @@ def main(params_file: Path, arm: str, seed: int) -> None:
         return run_fingerprint(["stages.linear_eval"], own, vars(inputs).values())
 
     with TrainingState("linear_eval", current) as state:
-        run(Params.load(params_file), inputs, Outputs.of(arm, seed), arm, seed, state)
+        outputs = Outputs.of(arm, seed)
+        state.cost.images = run(Params.load(params_file), inputs, outputs, arm, seed, state)
+        state.cost.write(outputs.cost)
 
 
 if __name__ == "__main__":

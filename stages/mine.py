@@ -18,6 +18,7 @@ import numpy as np
 
 from stages.common import artifacts
 from stages.common.command import command, params_option
+from stages.common.cost import cost_path, measured
 from stages.common.errors import ParamError, SeppError
 from stages.common.images import ImageStore
 from stages.common.judged import LABELS, Answer, read_answers, resolve
@@ -63,11 +64,12 @@ class Inputs:
 class Outputs:
     pairs: Path = Path("data/pairs.parquet")
     metrics: Path = Path("reports/metrics/mine.json")
+    cost: Path = cost_path("mine")
 
     @classmethod
     def again(cls, again: Again) -> Outputs:
-        metrics = Path(f"reports/metrics/rounds/{again.name}-{again.seed}.json")
-        return cls(again.folder / "pairs.parquet", metrics)
+        metrics = Path(f"reports/metrics/rounds/{again.item}.json")
+        return cls(again.folder / "pairs.parquet", metrics, cost_path("mine", again.item))
 
 
 class Params(StageParams):
@@ -75,8 +77,10 @@ class Params(StageParams):
     sepp: SeppMining
 
 
-def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """Raises SeppError if no pair is found or far too many are to be expected, ArtifactError or
+def run(params: Params, inputs: Inputs, outputs: Outputs) -> int:
+    """Returns how many images were searched.
+
+    Raises SeppError if no pair is found or far too many are to be expected, ArtifactError or
     EmbeddingError for unfit inputs."""
     sepp, answers = params.sepp, read_answers(inputs.answers)  # a mistake in them is told at once
     memory = int(sepp.memory * 2**30) // 2  # of the rows, and of all else
@@ -110,6 +114,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
         metrics["recall"] = recall
     artifacts.write_json(outputs.metrics, metrics)
     say(metrics, about, train)
+    return len(ids)
 
 
 def say(metrics: dict, interval: dict[str, object], train: int) -> None:
@@ -207,8 +212,10 @@ def main(params_file: Path, again: Again | None, **leaves: str | None) -> None:
     command_line = Path("command line")
     changes = validate(command_line, MiningChanges, given)
     params = params.model_copy(update={"sepp": changes.on(params.sepp, command_line, "sepp")})
-    places = (Inputs.again(again), Outputs.again(again)) if again else (Inputs(), Outputs())
-    run(params, *places)
+    inputs = Inputs.again(again) if again else Inputs()
+    outputs = Outputs.again(again) if again else Outputs()
+    with measured(outputs.cost) as cost:
+        cost.images = run(params, inputs, outputs)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pyarrow as pa
 from stages import datasets
 from stages.common import artifacts, env
 from stages.common.command import command, params_option
+from stages.common.cost import cost_path, measured
 from stages.common.errors import ArtifactError, DataError, ParamError
 from stages.common.params import StageParams
 from stages.common.sections import BUNDLED, Data, Seed
@@ -39,6 +40,7 @@ class Inputs:
 class Outputs:
     manifest: Path = Path("data/manifest.parquet")
     images: Path = Path("data/images.npy")
+    cost: Path = cost_path("prepare")
 
 
 class Params(StageParams):
@@ -46,21 +48,22 @@ class Params(StageParams):
     data: Data
 
 
-def run(params: Params, inputs: Inputs, outputs: Outputs) -> None:
-    """Raises what `make` does, and ArtifactError where DVC has listed the files of another set."""
+def run(params: Params, inputs: Inputs, outputs: Outputs) -> int:
+    """Returns and raises what `make` does, and raises ArtifactError where DVC has listed the files
+    of another set."""
     # For a bundled set the listing may be an older one of another set, which says nothing.
     if params.data.name not in BUNDLED:
         listed = artifacts.read_json(inputs.source, "source").get("name")
         if listed != params.data.name:
             raise ArtifactError(inputs.source, f"lists {listed}, not {params.data.name}", "source")
-    make(params, env.data_root(), outputs, outputs.manifest.with_name(UNREAD.name))
+    return make(params, env.data_root(), outputs, outputs.manifest.with_name(UNREAD.name))
 
 
-def make(params: Params, root: Path, outputs: Outputs, unread: Path) -> None:
+def make(params: Params, root: Path, outputs: Outputs, unread: Path) -> int:
     """Manifest and images of the data set that lies in `root`; `unread` lists what is not read.
 
-    Raises DataError or BrokenImages for unfit data, ParamError for a limit above its images, or a
-    split of what has test images of its own or no labels.
+    Returns how many images there are. Raises DataError or BrokenImages for unfit data, ParamError
+    for a limit above its images, or a split of what has test images of its own or no labels.
     """
     data = params.data
     artifacts.remove(unread)
@@ -87,6 +90,7 @@ def make(params: Params, root: Path, outputs: Outputs, unread: Path) -> None:
     table = _manifest(surveys, size is not None)
     artifacts.write_parquet(outputs.manifest, table, artifacts.MANIFEST, about)
     log.info("%s: %s", data.name, _summary(surveys, table, size is not None))
+    return len(table)
 
 
 def _parts(dataset: Dataset, data: Data, seed: int) -> list[tuple[Split, np.ndarray]]:
@@ -204,7 +208,9 @@ def main(params_file: Path) -> None:
 
     Writes data/manifest.parquet (id, split, label, where) and data/images.npy.
     """
-    run(Params.load(params_file), Inputs(), Outputs())
+    outputs = Outputs()
+    with measured(outputs.cost) as cost:
+        cost.images = run(Params.load(params_file), Inputs(), outputs)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from stages.common import sections, weights
 from stages.common.command import arm_option, command, params_option, seed_option
+from stages.common.cost import cost_path
 from stages.common.images import ImageStore
 from stages.common.params import StageParams, left_by
 from stages.common.rounds import From, from_options
@@ -40,11 +41,13 @@ class Inputs:
 class Outputs:
     encoder: Path
     history: Path
+    cost: Path
 
     @classmethod
     def of(cls, arm: str, seed: int) -> Outputs:
         name = f"{arm}-{seed}"
-        return cls(Path(f"models/{name}"), Path(f"reports/plots/pretrain/{name}.csv"))
+        history = Path(f"reports/plots/pretrain/{name}.csv")
+        return cls(Path(f"models/{name}"), history, cost_path("pretrain", name))
 
 
 class Params(StageParams):
@@ -60,8 +63,9 @@ def run(
     arm: str,
     seed: int,
     state: TrainingState,
-) -> None:
-    """Train on the rows of `inputs.combined`; with `state`, an interrupted training continues."""
+) -> int:
+    """Train on the rows of `inputs.combined`; with `state`, an interrupted training continues.
+    Returns how many rows it was trained on, not counting those before it."""
     weights.check_record(inputs.weights, settings.pretrain.given)
     encoder, history = train(
         section="pretrain",
@@ -77,6 +81,7 @@ def run(
         leave_at=left_by(arm, settings.pretrain),
     )
     record(encoder, history, outputs.encoder, outputs.history, state)
+    return encoder.rows_seen
 
 
 @command
@@ -101,7 +106,9 @@ def main(params_file: Path, arm: str, seed: int, origin: From | None) -> None:
         return training_fingerprint(MODULE, settings, "pretrain", files, seed=seed)
 
     with TrainingState("pretrain", current) as state:
-        run(Params.load(params_file), inputs, Outputs.of(arm, seed), arm, seed, state)
+        outputs = Outputs.of(arm, seed)
+        state.cost.images = run(Params.load(params_file), inputs, outputs, arm, seed, state)
+        state.cost.write(outputs.cost)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 
 from stages.common import artifacts
 from stages.common.command import command, params_option
+from stages.common.cost import cost_path, measured
 from stages.common.errors import ArtifactError
 from stages.common.explored import Explored, read_explored
 from stages.common.images import ImageStore
@@ -69,6 +70,7 @@ class Outputs:
     summary: Path = Path("reports/summary.json")
     page: Path = Path("reports/index.html")
     picture: Path = Path("reports/pairs.png")
+    cost: Path = cost_path("report")
 
 
 class Params(StageParams):
@@ -157,7 +159,9 @@ def main(params_file: Path) -> None:
     Means and sample standard deviations are over the seeds in params.yaml, of the last epoch.
     """
     # DVC runs the stage after all that it reads, so that nothing is stale; by hand anything may be.
-    run(Params.load(params_file), Inputs(), Outputs(), changed=stale(but="report"))
+    outputs = Outputs()
+    with measured(outputs.cost):
+        run(Params.load(params_file), Inputs(), outputs, changed=stale(but="report"))
 
 
 if __name__ == "__main__":

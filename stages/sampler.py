@@ -14,6 +14,7 @@ from typing import Any
 
 from stages.common import artifacts, env, sections, weights
 from stages.common.command import command, params_option
+from stages.common.cost import cost_path
 from stages.common.images import ImageStore
 from stages.common.params import StageParams
 from stages.common.sections import Seed, Views
@@ -41,6 +42,7 @@ class Outputs:
     encoder: Path = Path("models/sampler")
     history: Path = Path("reports/plots/sampler.csv")
     metrics: Path = Path("reports/metrics/sampler.json")
+    cost: Path = cost_path("sampler")
 
 
 class Params(StageParams):
@@ -50,8 +52,9 @@ class Params(StageParams):
     methods: dict[str, dict[str, Any]]  # of which only the sampler's own is read
 
 
-def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState) -> None:
-    """Train or fetch the sampler; with `state`, an interrupted training continues."""
+def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState) -> int | None:
+    """Train or fetch the sampler; with `state`, an interrupted training continues. Returns how many
+    rows it was trained on, none if not here."""
     sampler = settings.sampler
     weights.check_record(inputs.weights, sampler.given)
     if sampler.given and weights.made_here(sampler.given):
@@ -80,17 +83,18 @@ def run(settings: Params, inputs: Inputs, outputs: Outputs, state: TrainingState
         )
     record(encoder, history, outputs.encoder, outputs.history, state)
     if env.is_first():
-        artifacts.write_json(outputs.metrics, _cost(encoder if history else None))
+        artifacts.write_json(outputs.metrics, _length(encoder if history else None))
+    return encoder.rows_seen if history else None
 
 
-def _cost(encoder: Encoder | None) -> dict[str, object]:
+def _length(encoder: Encoder | None) -> dict[str, object]:
     """How long `encoder` was trained here, and from what weights, where they were given; null for
     None, whose training is not known."""
     facts = ("method", "epochs", "steps", "batch_size")
     training = encoder.config.training if encoder else {}
-    cost = {fact: training.get(fact) for fact in facts}
-    cost["rows_seen"] = training["steps"] * training["batch_size"] if training else None
-    return {**cost, **({"weights": training["weights"]["name"]} if "weights" in training else {})}
+    length = {fact: training.get(fact) for fact in facts}
+    length["rows_seen"] = encoder.rows_seen if encoder else None
+    return {**length, **({"weights": training["weights"]["name"]} if "weights" in training else {})}
 
 
 @command
@@ -109,7 +113,9 @@ def main(params_file: Path) -> None:
         return training_fingerprint(MODULE, settings, "sampler", vars(Inputs()).values())
 
     with TrainingState("sampler", current) as state:
-        run(Params.load(params_file), Inputs(), Outputs(), state)
+        outputs = Outputs()
+        state.cost.images = run(Params.load(params_file), Inputs(), outputs, state)
+        state.cost.write(outputs.cost)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def folder(tmp_path) -> Path:
 def path_of(
     folder: Path, arm: str, seed: int = 0, weight: float = 0.5, ordered=False, mask=False
 ) -> Path:
-    outputs = combine.Outputs(folder / f"{arm}-{seed}.parquet")
+    outputs = combine.Outputs(folder / f"{arm}-{seed}.parquet", folder / "cost.json")
     leaves = {"lambda": weight, "ordered": ordered, "mask_partners": mask}
     params = combine.Params(sepp=SeppRows(**leaves))
     inputs = combine.Inputs(folder / "manifest.parquet", folder / "pairs.parquet")

@@ -4,14 +4,14 @@ A cost is written to `reports/metrics/cost/`, beside what a stage makes and neve
 stage reads it: another cost makes nothing stale, and no cached artefact differs from run to run. In
 dvc.yaml it is one of the stage's `metrics` with `cache: false`, which is in git, and in DVC's run
 cache, too: a stage that DVC restores has the cost of the run that made it, and not none. (Plain
-`outs` with `cache: false` would turn the run cache off.)
+`outs` with `cache: false` would turn the run cache off.) Time is from the stage's beginning, which
+the start of Python and the loading of libraries is not of.
 
     with measured(outputs.cost) as cost:
-        ...
-        cost.count(len(batch))
+        cost.images = run(...)
 
 A training that is killed and resumed costs what its sessions do together, up to what each has kept:
-`measured(outputs.cost, state.folder / "cost.json")`, and `cost.keep()` wherever it saves its state.
+`TrainingState` has a cost of its own, and keeps it whenever a checkpoint has been saved.
 """
 
 from __future__ import annotations
@@ -51,11 +51,9 @@ class Cost:
         self._before = earlier.get("seconds", 0.0)
         self._sessions = earlier.get("sessions", 0) + 1
         self._peaks = earlier.get("peaks", {})
-        self.images: int = earlier.get("images", 0)  # that went through the network, or were read
+        # That went through the network, or were read, by all sessions; of a training its rows.
+        self.images: int | None = None
         self._began = time.monotonic()
-
-    def count(self, images: int) -> None:
-        self.images += images
 
     @property
     def seconds(self) -> float:
@@ -64,8 +62,14 @@ class Cost:
     def keep(self) -> None:
         """Tell a later session what has been spent until now."""
         if self._kept and env.is_first():
-            told = {"seconds": self.seconds, "images": self.images, "sessions": self._sessions}
+            told = {"seconds": self.seconds, "sessions": self._sessions}
             artifacts.write_json(self._kept, {**told, "peaks": self._highest()})
+
+    def write(self, path: Path) -> None:
+        """Of several processes of one training the first writes."""
+        if env.is_first():
+            # A list, which DVC leaves out of `dvc metrics diff`: there it would bury the results.
+            artifacts.write_json(path, {"cost": [self.facts()]})
 
     def facts(self) -> dict[str, Any]:
         """What is written: seconds of wall-clock time; images per second of all of it, null where
@@ -74,7 +78,7 @@ class Cost:
         seconds, peaks = self.seconds, self._highest()
         return {
             "seconds": round(seconds, 3),
-            "images": self.images or None,
+            "images": self.images,
             "images_per_second": round(self.images / seconds, 2) if self.images else None,
             "device": device(),
             "peak_memory_mib": peaks["memory"],
@@ -93,15 +97,16 @@ class Cost:
 
 
 @contextmanager
-def measured(path: Path, kept: Path | None = None) -> Iterator[Cost]:
-    """What the block costs, written to `path` where it ends well.
-
-    Of several processes of one training the first writes, and so counts the images of all.
-    """
-    cost = Cost(kept)
+def measured(path: Path) -> Iterator[Cost]:
+    """What the block costs, written to `path` where it ends well."""
+    cost = Cost()
     yield cost
-    if env.is_first():
-        artifacts.write_json(path, cost.facts())
+    cost.write(path)
+
+
+def facts_of(text: str) -> dict[str, Any]:
+    """What a file of costs says, as `Cost.facts`."""
+    return json.loads(text)["cost"][0]
 
 
 def device() -> str:

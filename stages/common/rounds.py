@@ -28,9 +28,14 @@ class Again(NamedTuple):
     seed: int
 
     @property
+    def item(self) -> str:
+        """As its files are called."""
+        return f"{self.name}-{self.seed}"
+
+    @property
     def folder(self) -> Path:
         """Of its embeddings and pairs."""
-        return Path(f"data/rounds/{self.name}-{self.seed}")
+        return Path("data/rounds", self.item)
 
 
 class From(NamedTuple):

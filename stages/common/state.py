@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from stages.common import env
 from stages.common.artifacts import remove, write_json
 from stages.common.closure import ROOT, imported_files
+from stages.common.cost import Cost
 from stages.common.errors import SeppError, StaleRunError
 
 log = logging.getLogger(__name__)
@@ -55,15 +56,22 @@ class Part:
     Attributes:
         folder: of its own; what else is to survive a kill may be kept in it, too.
         checkpoint: the file.
+        cost: of all trainings of the result, where it is measured.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cost: Cost | None = None) -> None:
         self.folder = folder
         self.checkpoint = folder / "last.ckpt"
+        self.cost = cost
+
+    def saved(self) -> None:
+        """A checkpoint has been written, which a later session goes on from."""
+        if self.cost:
+            self.cost.keep()
 
     def part(self, name: str) -> Part:
         """The place of one of several trainings that make up a result, one after the other."""
-        part = Part(self.folder / name)
+        part = Part(self.folder / name, self.cost)
         if env.is_first():
             part.folder.mkdir(parents=True, exist_ok=True)
         if part.checkpoint.exists():
@@ -83,6 +91,7 @@ class Part:
         if env.is_first():
             write_json(kept, result)
             self.checkpoint.unlink(missing_ok=True)
+        self.saved()
         return result
 
 
@@ -113,6 +122,7 @@ class TrainingState(Part):
             )  # the other may have finished and cleared
         if self.checkpoint.exists():
             log.info("resuming from %s", self.checkpoint)
+        self.cost = Cost(self.folder / "cost.json")
         return self
 
     def __exit__(self, *_: object) -> None:

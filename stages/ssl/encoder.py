@@ -57,6 +57,11 @@ class Encoder(nn.Module):
         # Of a training that is to be continued: tensors and facts, written beside the weights.
         self.handover: tuple[dict[str, Tensor], dict[str, str]] | None = None
 
+    @property
+    def rows_seen(self) -> int:
+        """How many rows it was trained on, not counting those of a training that it continued."""
+        return self.config.training["steps"] * self.config.training["batch_size"]
+
     def dim(self, layer: str) -> int:
         """Dimension of `layer`'s features.
 

@@ -131,6 +131,7 @@ class SaveState(Checkpoint):
             raise
         if trainer.is_global_zero:
             os.replace(partial, self.state.checkpoint)
+            self.state.saved()
         trainer.strategy.barrier()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from stages.common.cost import cost_path
+from stages.common.cost import cost_path, facts_of
 from stages.common.errors import SeppError
 from stages.comparison import experiments, revisions
 from stages.comparison.experiments import Experiment
@@ -101,7 +101,7 @@ def _outcome(
     def text(file: str) -> str | None:
         return texts.get((revision.commit, file))
 
-    costs = {file: json.loads(text(file)) for file in _costs(one) if text(file)}
+    costs = {file: facts_of(text(file)) for file in _costs(one) if text(file)}
     state = DONE if same else OTHER_CODE
     note = None if same else f"of the code of {revision.baseline[:7]}"
     if one.until:

@@ -123,10 +123,10 @@ def test_costs_are_what_the_stages_recorded(checkout, write):
     plan = made()
     for row, seconds in (("0.9", 3600.0), ("0.95", 7200.0)):
         for stage in ("sampler", "embed", "mine"):
-            write(str(cost_path(stage)), json.dumps(COST))
-        write(str(cost_path("pretrain", "vanilla-0")), json.dumps(COST))
+            write(str(cost_path(stage)), json.dumps({"cost": [COST]}))
+        write(str(cost_path("pretrain", "vanilla-0")), json.dumps({"cost": [COST]}))
         own = {**COST, "seconds": seconds, "peak_memory_mib": 700}
-        write(str(cost_path("pretrain", "sepp-0")), json.dumps(own))
+        write(str(cost_path("pretrain", "sepp-0")), json.dumps({"cost": [own]}))
         checkout.experiment(of(plan, row, 0), summary(seeds=1))
     found = cells(plan)
     assert found["0.9", "sepp"]["hours"].seeds == {0: 1 + 0.5 + 0.5}  # embed and mine
