@@ -115,7 +115,8 @@ def device() -> str:
     if torch is not None and torch.cuda.is_initialized():
         many = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
         return f"{f'{many} x ' if many > 1 else ''}{torch.cuda.get_device_name()}"
-    return f"{_processor()}, {_cores()} cores"
+    cores = _cores()
+    return f"{_processor()}, {cores} core{'s' * (cores > 1)}"
 
 
 def _processor() -> str:
