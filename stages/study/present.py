@@ -31,22 +31,23 @@ CODE = ("dvc.yaml", "stages", "data/pair_labels.csv", ":!stages/studies")
 
 def listing() -> None:
     """Print all studies, and what each costs."""
-    table = _table("study", "experiments", "trainings", "images seen", "time", "")
-    for name in spec.names():
-        _, study = spec.find(name)
-        every = plan(name, study)
-        found = _trainings(every.experiments)
-        seen = total(found)
-        table.add_row(
-            name, str(len(every.experiments)), str(len(found)), _images(seen),
-            _expected(every, seen) or "–", f"{study.title} ({study.preset})",
-        )  # fmt: skip
+    plans = [plan(name, spec.find(name)[1]) for name in spec.names()]
+    seen = [total(_trainings(one.experiments)) for one in plans]
+    times = [_expected(one, rows) for one, rows in zip(plans, seen, strict=True)]
+    timed = ["time"] * any(times)
+    table = _table("study", "experiments", "trainings", "images seen", *timed, "what")
+    for one, rows, time in zip(plans, seen, times, strict=True):
+        counts = len(one.experiments), len(_trainings(one.experiments))
+        known = [time or "–"] * bool(timed)
+        what = f"{one.study.title} ({one.study.preset})"
+        table.add_row(one.name, *map(str, counts), _images(rows), *known, what)
     _console().print(table, crop=False)
-    click.echo(
-        "Images seen: epochs x images of all trainings, each counted once. Time: of one "
-        "worker, estimated from experiments of the study that ran here; not known before. "
-        "`sepp study NAME --scale 0.02` rehearses one."
-    )
+    click.echo("Images seen: epochs x images of all trainings, each counted once.")
+    if timed:
+        click.echo("Time: of one worker, estimated from experiments of the study that ran here.")
+    else:
+        click.echo("How long one takes is told here, and by `--dry`, once some of it has run.")
+    click.echo("`sepp study NAME --dry` has the experiments; `--scale 0.02` rehearses them.")
 
 
 def dry(chosen: Plan) -> None:
@@ -69,6 +70,8 @@ def dry(chosen: Plan) -> None:
     time = _expected(chosen, seen)
     known = "not known before one has run here" if left else "none"
     click.echo(f"Time on one worker: {f'{time}, estimated from what ran here' if time else known}.")
+    if left and (missing := _images_missing(chosen)):
+        click.echo(f"Before it can run: {missing}.")
 
 
 def show(chosen: Plan) -> None:
@@ -109,13 +112,20 @@ def check(chosen: Plan) -> None:
             f"{changed[0][3:]}{more}: not as git has it, and experiments run what is committed: "
             "commit it, or undo it with `git checkout`"
         )
+    if missing := _images_missing(chosen):
+        raise SeppError(missing)
+
+
+def _images_missing(chosen: Plan) -> str | None:
+    """What is to be done, where a study's images are not here."""
     names = {one.params["data"]["name"] for one in chosen.experiments} - {*BUNDLED}
-    if names and not env.data_root().is_dir():
-        raise SeppError(
-            f"{chosen.name}: needs {' and '.join(sorted(names))}, but {env.data_root()} is no "
-            "folder: set SEPP_DATA_ROOT to where the images are, or take other ones, such as "
-            "`--data characters`"
-        )
+    if not names or env.data_root().is_dir():
+        return None
+    return (
+        f"{chosen.name} needs {' and '.join(sorted(names))}, but {env.data_root()} is no folder: "
+        "set SEPP_DATA_ROOT to where the images are, or take other ones, such as "
+        "`--data characters`"
+    )
 
 
 def _job(outcome: Outcome) -> Job:

@@ -77,7 +77,7 @@ def test_mistakes_are_one_line(checkout):
     git("add", "-A")
     git("commit", "-qm", "Pipeline")
     said = refused("table6")
-    assert "table6: needs imagenet, but " in said
+    assert "table6 needs imagenet, but " in said
     assert "set SEPP_DATA_ROOT" in said
 
 
