@@ -31,6 +31,8 @@ from stages.ssl.preprocessing import Normalize, fitted
 # On a GPU TF32 would round inputs to three digits: too few beside a threshold of 0.97.
 exact = partial(cudnn.flags, enabled=True, deterministic=True, allow_tf32=False)
 
+CONFIG, WEIGHTS = "config.json", "model.safetensors"  # files of its folder
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -115,23 +117,26 @@ class Encoder(nn.Module):
             partial.mkdir()
             weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
             # Not save_file, whose error on a full disk is none of the operating system's.
-            (partial / "model.safetensors").write_bytes(save(weights))
+            (partial / WEIGHTS).write_bytes(save(weights))
             if self.handover:
                 tensors, about = self.handover
                 (partial / "training.safetensors").write_bytes(save(tensors, about))
             config = json.dumps(asdict(self.config), indent=2)
-            (partial / "config.json").write_text(config + "\n")
+            (partial / CONFIG).write_text(config + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Encoder:
         """Raises CheckpointError when the folder holds no encoder or its weights do not fit."""
         try:
-            config = json.loads((folder / "config.json").read_text())
-            weights = load_file(folder / "model.safetensors")
+            config = json.loads((folder / CONFIG).read_text())
+            weights = load_file(folder / WEIGHTS)
             encoder = cls(EncoderConfig(**config))
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+            lacking = [file for file in (CONFIG, WEIGHTS) if not (folder / file).is_file()]
+            why = f"no {lacking[0]}" if lacking else error
             raise CheckpointError(
-                f"{folder}: holds no encoder ({error}); run `dvc repro` to make it again"
+                f"{folder}: holds no encoder ({why if folder.is_dir() else 'no such folder'}); "
+                "`dvc repro` makes those of models/"
             ) from None
         load_strictly(encoder, weights, str(folder))
         return encoder.eval()
