@@ -229,18 +229,21 @@ MISTAKES = {
         ["w.safetensors", "missing conv1.weight", "unknown layer9.weight", "check backbone"],
         foreign_weights,
     ),
-    "weights that do not fit, to start from": Mistake(
-        "pretrain",
-        {
-            **given("w.safetensors", "pretrain.weights"),
-            "pretrain.backbone": "timm/test_vit",
-            "pretrain.stem": "imagenet",
-            "views.image_size": 32,
-        },
-        ["w.safetensors", "missing cls_token", "unknown layer9.weight", "check backbone"],
-        lambda folder: (rows(folder), foreign_weights(folder)),
-        ARM,
-    ),
+    **{
+        f"weights that do not fit, to start from, {stage}": Mistake(
+            stage,
+            {
+                **given("w.safetensors", "pretrain.weights"),
+                "pretrain.backbone": "timm/test_vit",
+                "pretrain.stem": "imagenet",
+                "views.image_size": 32,
+            },
+            ["w.safetensors", "missing cls_token", "unknown layer9.weight", "check backbone"],
+            lambda folder: (rows(folder), foreign_weights(folder)),
+            arguments,
+        )
+        for stage, arguments in {"sampler": (), "pretrain": ARM}.items()  # before a long training
+    },
     **{
         f"checkpoint gone since it was digested, {stage}": Mistake(
             stage,

@@ -9,15 +9,17 @@ import torch
 from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import validate
 from stages.common.params import AllParams, load_all
-from stages.common.sections import Training, plugin
+from stages.common.sections import Training, Views, plugin
 from stages.ssl.backbones import build_backbone
+from stages.ssl.checkpoints import backbone_weights
+from stages.ssl.encoder import EncoderConfig, load_strictly
 from stages.ssl.methods import MethodParams, find_method
 from stages.ssl.multi_crop import MultiCropParams
 
 
 def check_trainings(file: Path) -> None:
     """Raises ParamError for a method, a backbone, its stem or input, a queue, masking, or the block
-    of an evaluation."""
+    of an evaluation; CheckpointError for weights that the arms are to start from."""
     everything: AllParams = load_all(file)
     for name in everything.evaluations:
         validate(file, plugin("evaluation", name).Params, getattr(everything, name), name)
@@ -38,6 +40,8 @@ def check_trainings(file: Path) -> None:
             sizes[f"methods.{training.method}.local_size"] = params.local_size
         _check_backbone(file, section, training, sizes)
         _check_queue(file, section, training, params)
+    if everything.pretrain.given:  # the sampler's it finds at once itself
+        _check_weights(everything.pretrain, everything.views)
 
 
 def _check_backbone(file: Path, section: str, training: Training, sizes: dict[str, int]) -> None:
@@ -58,6 +62,13 @@ def _check_backbone(file: Path, section: str, training: Training, sizes: dict[st
                 key,
                 f"{size} is none that {section}.backbone {training.backbone} takes ({reason})",
             ) from None
+
+
+def _check_weights(training: Training, views: Views) -> None:
+    size = views.image_size
+    config = EncoderConfig(training.backbone, training.stem, size, views.mean, views.std)
+    backbone, _ = build_backbone(training.backbone, training.stem, size)
+    load_strictly(backbone, backbone_weights(training.given, config), training.given.name)
 
 
 def _check_queue(file: Path, section: str, training: Training, params: MethodParams) -> None:
