@@ -1,4 +1,4 @@
-"""README's "Add a method" is true: its toy, written as it says, trains and is tested."""
+""" "Add a method" in docs/methods.md is true: its toy, written as it says, trains and is tested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def copy(tmp_path) -> Path:
             REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
     shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)
-    page = (REPOSITORY / "README.md").read_text().split("## Add a method")[1].split("\n## ")[0]
+    page = (
+        (REPOSITORY / "docs/methods.md").read_text().split("## Add a method")[1].split("\n## ")[0]
+    )
     assert len(page.strip().splitlines()) < 45
     code, block = re.findall(r"```(?:python|yaml)\n(.*?)```", page, re.DOTALL)
     (tmp_path / "stages/ssl/methods/toy.py").write_text(code)
