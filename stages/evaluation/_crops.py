@@ -8,10 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.common import env
+from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.sections import Views
 from stages.ssl.batches import VIEWS, PairBatches, instance_rows
 from stages.ssl.encoder import Encoder
+from stages.ssl.inference import devices
 from stages.ssl.trainer import Fit
 from stages.ssl.views import RandomViews
 
@@ -37,11 +40,27 @@ def crops(encoder: Encoder) -> Views:
     )
 
 
+def capped(batch_size: int, images: int) -> int:
+    """`batch_size`, or of fewer images as many as the processes of a training share equally.
+
+    Raises SeppError where there are fewer images than processes.
+    """
+    if batch_size <= images:
+        return batch_size
+    processes = len(devices()) * env.nodes()
+    if images < processes:
+        raise SeppError(
+            f"environment: SEPP_DEVICES={env.devices()}, SEPP_NODES={env.nodes()}: {processes} "
+            f"processes cannot share {images} training image{'s' * (images > 1)}: lower them"
+        )
+    return images - images % processes
+
+
 class LabelledCrops:
     """The images `ids` (N,) of `store`, all with labels, for an encoder of this kind.
 
     Attributes:
-        batches: which of them a step has; a batch has all where they are fewer than `batch_size`.
+        batches: which of them a step has; `capped` where they are fewer than `batch_size`.
     """
 
     def __init__(
@@ -53,7 +72,7 @@ class LabelledCrops:
         seed: int,
         section: str,
     ) -> None:
-        made, size = crops(encoder), min(batch_size, len(ids))
+        made, size = crops(encoder), capped(batch_size, len(ids))
         self.batches = PairBatches(instance_rows(ids), store, [made], size, seed, section)
         self.views = RandomViews(made, cropped=self.batches.streamed)
         self.labels = torch.from_numpy(store.labels.astype(np.int64))  # (images in the manifest,)

@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from stages.common.images import ImageStore
 from stages.common.sections import LinearEval
 from stages.common.state import TrainingState
-from stages.evaluation._crops import LabelledCrops
+from stages.evaluation._crops import LabelledCrops, capped
 from stages.ssl.batches import Batches
 from stages.ssl.encoder import Encoder
 from stages.ssl.trainer import Fit, fit
@@ -27,7 +27,7 @@ class FeatureBatches(Batches):
     """Batches of cached features (N, D) and labels (N,)."""
 
     def __init__(self, features: Tensor, labels: Tensor, batch_size: int, seed: int) -> None:
-        super().__init__(len(features), min(batch_size, len(features)), seed)
+        super().__init__(len(features), capped(batch_size, len(features)), seed)
         self.features, self.labels = features, labels
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
