@@ -31,7 +31,7 @@ from stages.common.state import Part, TrainingState
 from stages.datasets._holdout import hold_out
 from stages.evaluation._finetune import Rate, Rates, Schedule, finetune, ranked
 from stages.evaluation._logistic import choose, classify, regress
-from stages.evaluation._sources import Source, read
+from stages.evaluation._sources import Source, prepared
 from stages.evaluation._split import labelled, tested
 from stages.ssl.encoder import Encoder
 from stages.ssl.inference import device, encode
@@ -76,10 +76,10 @@ def evaluate(
     result: dict[str, object] = {}
     for one in params.datasets:
         part = state.part(one.name)
-        images = read(one, part.folder / "data")
-        found = _linear(encoder, images, one, params, seed, part.part("linear"))
-        if params.finetune:
-            found |= _finetuned(encoder, images, one, params, seed, part.part("finetuned"))
+        with prepared(one) as images:
+            found = _linear(encoder, images, one, params, seed, part.part("linear"))
+            if params.finetune:
+                found |= _finetuned(encoder, images, one, params, seed, part.part("finetuned"))
         result |= {f"{one.name}_{name}": value for name, value in found.items()}
     return result
 
