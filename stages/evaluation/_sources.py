@@ -91,6 +91,12 @@ def prepared(source: Source) -> Iterator[ImageStore]:
         artifacts.remove(Path(user.lock_file))
 
 
+def left_out(store: ImageStore) -> int:
+    """How many images of a prepared set there are that do not decode."""
+    file = artifacts.open_parquet(store.images.with_name(MANIFEST), artifacts.MANIFEST, "prepare")
+    return artifacts.metadata(file.schema_arrow)["left_out"]
+
+
 def _digest(source: Source, root: Path) -> str:
     """Of all that decides what is prepared."""
     settings = source.model_dump(exclude={"metric"})

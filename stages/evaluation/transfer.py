@@ -31,7 +31,7 @@ from stages.common.state import Part, TrainingState
 from stages.datasets._holdout import hold_out
 from stages.evaluation._finetune import Rate, Rates, Schedule, finetune, ranked
 from stages.evaluation._logistic import choose, classify, regress
-from stages.evaluation._sources import Source, prepared
+from stages.evaluation._sources import Source, left_out, prepared
 from stages.evaluation._split import labelled, tested
 from stages.ssl.encoder import Encoder
 from stages.ssl.inference import device, encode
@@ -69,8 +69,9 @@ def metrics(params: Params) -> dict[str, str]:
 def evaluate(
     encoder: Encoder, store: ImageStore, params: Params, seed: int, state: TrainingState
 ) -> dict[str, object]:
-    """Percentages on each set's test images, and of the regression its regularisation; `store`,
-    that of the set which the encoder was trained on, is not read."""
+    """Percentages on each set's test images, of the regression its regularisation, and how many
+    images were left out, if any; `store`, that of the set which the encoder was trained on, is not
+    read."""
     if not params.datasets:
         return {"skipped": "transfer.datasets in params.yaml names no data set"}
     result: dict[str, object] = {}
@@ -80,6 +81,8 @@ def evaluate(
             found = _linear(encoder, images, one, params, seed, part.part("linear"))
             if params.finetune:
                 found |= _finetuned(encoder, images, one, params, seed, part.part("finetuned"))
+            if broken := left_out(images):
+                found["left_out"] = broken
         result |= {f"{one.name}_{name}": value for name, value in found.items()}
     return result
 

@@ -193,6 +193,16 @@ def test_a_set_in_use_stays(project, tmp_path):
     assert kept(project) == []
 
 
+def test_images_that_are_left_out_are_counted(encoder, tmp_path):
+    root = write_folders(tmp_path / "pets", {"train": 12, "test": 6})
+    settings = Params(datasets=[folder_set(root, skip_broken=True)], **SHORT)
+    assert "pets_left_out" not in measure(encoder, settings)
+    for name in ("train/a/x.png", "test/b/y.png"):
+        (root / name).write_text("x")
+    result = measure(encoder, settings)
+    assert (result["pets_left_out"], result["pets_test_images"]) == (2, 8)
+
+
 def test_a_limit_above_the_images_is_named(project, tmp_path):
     root = write_folders(tmp_path / "pets", {"train": 12, "test": 6})
     said = r"^transfer.datasets: pets: limit: 50 is above the 16 training images$"
