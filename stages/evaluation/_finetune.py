@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from stages.ssl.trainer import Fit, fit
 
 Rate = Annotated[float, Field(gt=0)]
 MOMENTUM = 0.9
+log = logging.getLogger(__name__)
 
 
 class Schedule(Section):
@@ -34,6 +36,15 @@ class Schedule(Section):
     milestones: list[int] = Field(default_factory=lambda: [12, 16])
     decay: Annotated[float, Field(gt=0, le=1)] = 0.2
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+def check_milestones(schedule: Schedule, section: str) -> None:
+    """Warns of those that come after the last epoch."""
+    if late := [epoch for epoch in schedule.milestones if epoch >= schedule.epochs]:
+        log.warning(
+            "%s.milestones: %s: not reached in %d epochs: lower them",
+            *(section, ", ".join(map(str, late)), schedule.epochs),
+        )
 
 
 class Rates(NamedTuple):

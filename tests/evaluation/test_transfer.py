@@ -105,6 +105,20 @@ def test_digits_are_told_apart_by_a_random_encoder(encoder, monkeypatch):
     assert "digits_finetuned" not in result
 
 
+def test_a_regression_that_did_not_converge_is_told(encoder, caplog, monkeypatch):
+    monkeypatch.setattr(_logistic, "STRENGTHS", np.array([1e-3]))
+    short = Params(datasets=["digits"], finetune=False, iterations=2, milestones=[99])
+    measure(encoder, short)
+    (told,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told == (
+        "digits: the regression with the chosen penalty, 0.001, had not converged after "
+        "transfer.iterations 2: raise them"
+    )
+    caplog.clear()
+    measure(encoder, short.model_copy(update={"iterations": 5000}))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_a_folder_frozen_and_fine_tuned(encoder, tmp_path, caplog):
     root = write_folders(tmp_path / "pets", {"train": 12, "test": 6})
     pets = {"name": "pets", "reader": "imagefolder", "root": str(root)}
