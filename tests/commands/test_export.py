@@ -164,6 +164,19 @@ def test_force_replaces_what_it_writes_and_nothing_else(encoder):
     assert {path.name for path in Path().iterdir()} == {"models", "out", "photo.jpg"}
 
 
+def test_force_leaves_no_file_of_an_export_in_another_layout(encoder):
+    own = {"config.json", "model.safetensors", "README.md"}
+    run("out", "huggingface")
+    Path("out/notes.txt").write_text("mine")
+    made("usual").save(Path("models/usual"))
+    again = ("export", "models/usual", "out", "--format", "huggingface", "--force")
+    assert sepp(*again).exit_code == 0
+    assert {file.name for file in Path("out").iterdir()} == {*own, "notes.txt"}
+    Path("out/preprocessor_config.json").write_text("mine")  # and not that export's
+    assert sepp(*again).exit_code == 0
+    assert Path("out/preprocessor_config.json").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
