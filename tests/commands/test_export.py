@@ -102,7 +102,11 @@ def test_a_card_has_data_recipe_and_results_with_intervals(encoder):
     }
     summary.write_text(json.dumps(whole))
     digest = folder_digest(Path("models/sepp-0"))
-    md5 = {path: folder_md5(path) for path in (metrics, summary)}
+    further = Path("reports/metrics/evaluations/semi_supervised/sepp-0.json")
+    further.parent.mkdir(parents=True)
+    found = {"reported": [["semi_1_top1", "1 % of the labels, top-1"]], "semi_1_top1": 61.234}
+    further.write_text(json.dumps(found | {"note": "1 % is 20 images"}))
+    md5 = {path: folder_md5(path) for path in (metrics, summary, further)}
     stages = {
         "mine": {"params": {"sepp.min": 0.9}, "outs": {"data/pairs.parquet": "a"}},
         "pretrain@sepp-0": {
@@ -111,6 +115,10 @@ def test_a_card_has_data_recipe_and_results_with_intervals(encoder):
         },
         "linear_eval@sepp-0": {"deps": {"models/sepp-0": digest}, "outs": {metrics: md5[metrics]}},
         "report": {"outs": {summary: md5[summary]}},
+        "evaluate@semi_supervised-sepp-0": {
+            "deps": {"models/sepp-0": digest},
+            "outs": {further: md5[further]},
+        },
     }
     write_lock(Path("dvc.lock"), stages)
     run("out", "torchvision")
@@ -122,6 +130,9 @@ def test_a_card_has_data_recipe_and_results_with_intervals(encoder):
         "linear 81.50 ± 0.50, kNN 75.10 ± 0.37",
         "+0.98 points; not significant at 5 % (95 % interval −1.03 to +2.99",
         "3,965 pairs",
+        "\n\n| evaluation | number | % |\n|---|---|--:|\n"
+        "| semi_supervised | 1 % of the labels, top-1 | 61.23 |\n\n"
+        "semi_supervised: 1 % is 20 images.\n",
     ):
         assert said in card.replace("\N{NO-BREAK SPACE}", " "), said
     assert "Not known" not in card
