@@ -8,13 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.common import env
-from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.sections import Views
+from stages.evaluation._steps import capped
 from stages.ssl.batches import VIEWS, PairBatches, instance_rows
 from stages.ssl.encoder import Encoder
-from stages.ssl.inference import devices
 from stages.ssl.trainer import Fit
 from stages.ssl.views import RandomViews
 
@@ -38,22 +36,6 @@ def crops(encoder: Encoder) -> Views:
         blur=0.0,
         solarize=0.0,
     )
-
-
-def capped(batch_size: int, images: int) -> int:
-    """`batch_size`, or of fewer images as many as the processes of a training share equally.
-
-    Raises SeppError where there are fewer images than processes.
-    """
-    if batch_size <= images:
-        return batch_size
-    processes = len(devices()) * env.nodes()
-    if images < processes:
-        raise SeppError(
-            f"environment: SEPP_DEVICES={env.devices()}, SEPP_NODES={env.nodes()}: {processes} "
-            f"processes cannot share {images} training image{'s' * (images > 1)}: lower them"
-        )
-    return images - images % processes
 
 
 class LabelledCrops:

@@ -16,6 +16,7 @@ from stages.common.images import ImageStore
 from stages.common.sections import Count, Section
 from stages.common.state import Part
 from stages.evaluation._crops import LabelledCrops
+from stages.evaluation._steps import decayed
 from stages.ssl.batch_norm import sync_batch_norms
 from stages.ssl.distributed import world_size
 from stages.ssl.encoder import Encoder
@@ -95,12 +96,9 @@ class FineTuning(Fit):
             {"params": module.parameters(), "lr": rate}
             for module, rate in zip(modules, self.rates, strict=True)
         ]
-        decay = self.schedule.weight_decay
-        sgd = torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=decay)
-        # Counted in steps: Lightning saves a checkpoint before it steps a scheduler of epochs.
-        milestones = [epoch * len(self.batches) for epoch in self.schedule.milestones]
-        steps = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones, gamma=self.schedule.decay)
-        return {"optimizer": sgd, "lr_scheduler": {"scheduler": steps, "interval": "step"}}
+        schedule = self.schedule
+        sgd = torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=schedule.weight_decay)
+        return decayed(sgd, schedule.milestones, schedule.decay, len(self.batches))
 
 
 class Tuned(NamedTuple):

@@ -17,7 +17,8 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from stages.common.images import ImageStore
 from stages.common.sections import LinearEval
 from stages.common.state import TrainingState
-from stages.evaluation._crops import LabelledCrops, capped
+from stages.evaluation._crops import LabelledCrops
+from stages.evaluation._steps import capped, decayed
 from stages.ssl.batches import Batches
 from stages.ssl.encoder import Encoder
 from stages.ssl.trainer import Fit, fit
@@ -59,10 +60,7 @@ class Probe(Fit):
 
     def configure_optimizers(self) -> dict[str, Any]:
         sgd = torch.optim.SGD(self.classifier.parameters(), self.params.lr, momentum=0.9)
-        # Counted in steps: Lightning saves a checkpoint before it steps a scheduler of epochs.
-        milestones = [epoch * len(self.batches) for epoch in self.params.milestones]
-        steps = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones, gamma=0.1)
-        return {"optimizer": sgd, "lr_scheduler": {"scheduler": steps, "interval": "step"}}
+        return decayed(sgd, self.params.milestones, 0.1, len(self.batches))
 
 
 class ImageProbe(Probe):

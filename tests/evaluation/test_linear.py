@@ -17,8 +17,9 @@ from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.common.state import TrainingState
-from stages.evaluation._crops import LabelledCrops, capped
+from stages.evaluation._crops import LabelledCrops
 from stages.evaluation._linear import FeatureBatches, top_k
+from stages.evaluation._steps import capped
 from stages.ssl.encoder import weights_digest
 from tests.conftest import TINY, write_params
 
