@@ -99,10 +99,10 @@ def left_out(store: ImageStore) -> int:
 
 def _digest(source: Source, root: Path) -> str:
     """Of all that decides what is prepared."""
-    settings = source.model_dump(exclude={"metric"})
-    files = listing.describe(root) if source.root and root.is_dir() else None
+    outside = source.root and root.is_dir()  # a bundled set is the same in every checkout
+    files = [str(root), listing.describe(root)] if outside else None
     modules = ["stages.evaluation._sources", f"stages.datasets.{source.reader}"]
-    return run_fingerprint(modules, [settings, str(root), files], [])[:24]
+    return run_fingerprint(modules, [source.model_dump(exclude={"metric"}), files], [])[:24]
 
 
 def _forget_others(source: Source, folder: Path) -> None:
