@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,7 +50,8 @@ def main(model: Path, out: Path, name: str, layer: str, force: bool) -> None:
         raise SeppError(f"{there}: is there already; name another, or replace it with --force")
     encoder = Encoder.load(model)
     text = card(encoder, layer, model, module.usage(encoder, layer, out.name), not module.SUFFIX)
-    with named_output(out), _scratch(card_file.parent) as scratch:
+    left = () if module.SUFFIX else module.left(out)
+    with named_output(out), _scratch(card_file.parent, left) as scratch:
         module.write(encoder, layer, scratch / out.name if module.SUFFIX else scratch)
         (scratch / card_file.name).write_text(text, encoding="utf-8")
     click.echo(f"{out}: {encoder.dim(layer)} features; what it is: {card_file}\n")
@@ -71,11 +72,14 @@ def _target(model: Path, out: Path, suffix: str, name: str) -> Path:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder whose files go to `folder` at the end; whatever else is there stays."""
+def _scratch(folder: Path, left: Iterable[str]) -> Iterator[Path]:
+    """A folder whose files go to `folder` at the end, and in place of those that are `left` there;
+    whatever else is there stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         yield Path(scratch)
         folder.mkdir(exist_ok=True)
+        for name in left:
+            (folder / name).unlink(missing_ok=True)
         for file in Path(scratch).iterdir():
             os.replace(file, folder / file.name)

@@ -1,4 +1,4 @@
-"""Whether another process holds a lock file."""
+"""Whether another process holds a lock file, or uses a folder."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def held(path: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def used(folder: Path) -> bool:
+    """Whether a process that lives holds the lock beside `folder`, or any within it."""
+    return held(Path(f"{folder}.lock")) or any(map(held, folder.glob("*.lock")))

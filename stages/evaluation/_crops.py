@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stages.common.images import ImageStore
 from stages.common.sections import Views
+from stages.evaluation._steps import capped
 from stages.ssl.batches import VIEWS, PairBatches, instance_rows
 from stages.ssl.encoder import Encoder
 from stages.ssl.trainer import Fit
@@ -41,7 +42,7 @@ class LabelledCrops:
     """The images `ids` (N,) of `store`, all with labels, for an encoder of this kind.
 
     Attributes:
-        batches: which of them a step has; a batch has all where they are fewer than `batch_size`.
+        batches: which of them a step has; `capped` where they are fewer than `batch_size`.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class LabelledCrops:
         seed: int,
         section: str,
     ) -> None:
-        made, size = crops(encoder), min(batch_size, len(ids))
+        made, size = crops(encoder), capped(batch_size, len(ids))
         self.batches = PairBatches(instance_rows(ids), store, [made], size, seed, section)
         self.views = RandomViews(made, cropped=self.batches.streamed)
         self.labels = torch.from_numpy(store.labels.astype(np.int64))  # (images in the manifest,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from stages.common.images import ImageStore
 from stages.common.sections import Count, Section
 from stages.common.state import Part
 from stages.evaluation._crops import LabelledCrops
+from stages.evaluation._steps import decayed
 from stages.ssl.batch_norm import sync_batch_norms
 from stages.ssl.distributed import world_size
 from stages.ssl.encoder import Encoder
@@ -23,6 +25,7 @@ from stages.ssl.trainer import Fit, fit
 
 Rate = Annotated[float, Field(gt=0)]
 MOMENTUM = 0.9
+log = logging.getLogger(__name__)
 
 
 class Schedule(Section):
@@ -34,6 +37,15 @@ class Schedule(Section):
     milestones: list[int] = Field(default_factory=lambda: [12, 16])
     decay: Annotated[float, Field(gt=0, le=1)] = 0.2
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+def check_milestones(schedule: Schedule, section: str) -> None:
+    """Warns of those that come after the last epoch."""
+    if late := [epoch for epoch in schedule.milestones if epoch >= schedule.epochs]:
+        log.warning(
+            "%s.milestones: %s: not reached in %d epochs: lower them",
+            *(section, ", ".join(map(str, late)), schedule.epochs),
+        )
 
 
 class Rates(NamedTuple):
@@ -84,12 +96,9 @@ class FineTuning(Fit):
             {"params": module.parameters(), "lr": rate}
             for module, rate in zip(modules, self.rates, strict=True)
         ]
-        decay = self.schedule.weight_decay
-        sgd = torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=decay)
-        # Counted in steps: Lightning saves a checkpoint before it steps a scheduler of epochs.
-        milestones = [epoch * len(self.batches) for epoch in self.schedule.milestones]
-        steps = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones, gamma=self.schedule.decay)
-        return {"optimizer": sgd, "lr_scheduler": {"scheduler": steps, "interval": "step"}}
+        schedule = self.schedule
+        sgd = torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=schedule.weight_decay)
+        return decayed(sgd, schedule.milestones, schedule.decay, len(self.batches))
 
 
 class Tuned(NamedTuple):

@@ -18,6 +18,7 @@ from stages.common.images import ImageStore
 from stages.common.sections import LinearEval
 from stages.common.state import TrainingState
 from stages.evaluation._crops import LabelledCrops
+from stages.evaluation._steps import capped, decayed
 from stages.ssl.batches import Batches
 from stages.ssl.encoder import Encoder
 from stages.ssl.trainer import Fit, fit
@@ -27,7 +28,7 @@ class FeatureBatches(Batches):
     """Batches of cached features (N, D) and labels (N,)."""
 
     def __init__(self, features: Tensor, labels: Tensor, batch_size: int, seed: int) -> None:
-        super().__init__(len(features), min(batch_size, len(features)), seed)
+        super().__init__(len(features), capped(batch_size, len(features)), seed)
         self.features, self.labels = features, labels
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
@@ -59,10 +60,7 @@ class Probe(Fit):
 
     def configure_optimizers(self) -> dict[str, Any]:
         sgd = torch.optim.SGD(self.classifier.parameters(), self.params.lr, momentum=0.9)
-        # Counted in steps: Lightning saves a checkpoint before it steps a scheduler of epochs.
-        milestones = [epoch * len(self.batches) for epoch in self.params.milestones]
-        steps = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones, gamma=0.1)
-        return {"optimizer": sgd, "lr_scheduler": {"scheduler": steps, "interval": "step"}}
+        return decayed(sgd, self.params.milestones, 0.1, len(self.batches))
 
 
 class ImageProbe(Probe):

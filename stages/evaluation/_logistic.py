@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +16,15 @@ STRENGTHS = np.logspace(5, -6, 45)
 TOLERANCE = 1e-5  # of the gradient's largest component, at which L-BFGS stops
 
 
+class Regression(NamedTuple):
+    weights: np.ndarray  # (D + 1, classes), the last row the bias
+    converged: bool  # else the search has stopped at its last iteration
+
+
 def regress(
     x: Tensor, y: Tensor, classes: int, strength: float, start: np.ndarray, iterations: int
-) -> np.ndarray:
-    """Weights (D + 1, classes), the last row the bias, that minimise
+) -> Regression:
+    """What minimises
 
         mean cross-entropy of softmax(x W + b) + strength / 2 * |W|^2
 
@@ -48,7 +54,7 @@ def regress(
 
     options = {"maxiter": iterations, "gtol": TOLERANCE, "ftol": 1e-9}
     found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return found.x.reshape(start.shape)
+    return Regression(found.x.reshape(start.shape), found.status != 1)
 
 
 def classify(x: Tensor, weights: np.ndarray) -> np.ndarray:
@@ -67,14 +73,14 @@ def choose(
     classes: int,
     iterations: int,
     score: Callable[[np.ndarray, np.ndarray], float],
-) -> tuple[float, np.ndarray]:
-    """The strength of STRENGTHS whose weights score best on what is held out, and its weights; of
-    several the strongest. Each search begins where the one of the next stronger has ended."""
-    weights = np.zeros((x.shape[1] + 1, classes))
-    best = (-np.inf, 0.0, weights)
+) -> tuple[float, Regression]:
+    """The strength of STRENGTHS whose weights score best on what is held out, and they; of several
+    the strongest. Each search begins where the one of the next stronger has ended."""
+    found = Regression(np.zeros((x.shape[1] + 1, classes)), True)
+    best = (-np.inf, 0.0, found)
     for strength in STRENGTHS:
-        weights = regress(x, y, classes, float(strength), weights, iterations)
-        reached = score(classify(held_x, weights), held_y)
+        found = regress(x, y, classes, float(strength), found.weights, iterations)
+        reached = score(classify(held_x, found.weights), held_y)
         if reached > best[0]:
-            best = reached, float(strength), weights
+            best = reached, float(strength), found
     return best[1], best[2]

@@ -8,6 +8,8 @@ from typing import Any
 from stages.common import env, listing
 from stages.common.errors import DataError
 
+PREPARED = "evaluation_sources"  # below the state directory: sets from there, as prepare makes them
+
 
 def describe(evaluation: str, block: dict[str, Any]) -> dict[str, object]:
     """Names, sizes and times of the files in every folder that `block` calls a `root`.

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from stages.common import env
-from stages.common.errors import BrokenImage, DataError, SeppError
+from stages.common.errors import DataError, SeppError
 from stages.common.pixels import decode
 from stages.evaluation._boxes import Picture
 from stages.ssl.batches import CROPS, Batches, step_seed
@@ -86,11 +86,7 @@ def load(picture: Picture) -> Tensor:
     Raises:
         DataError: the image does not decode, or is not of the size that its boxes are for.
     """
-    try:
-        image = decode(picture.file)
-    except BrokenImage as error:
-        # A loader's worker makes its exception anew, of one argument.
-        raise DataError(str(error)) from None
+    image = decode(picture.file)
     if image.size != (picture.width, picture.height):
         raise DataError(
             f"{picture.file}: has {image.width} x {image.height} pixels, upright as its EXIF says, "

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from filelock import FileLock
 from pydantic import Field, field_validator, model_validator
 
 from stages import prepare
-from stages.common import artifacts, env
-from stages.common.errors import DataError
+from stages.common import artifacts, env, listing
+from stages.common.errors import DataError, ParamError
 from stages.common.images import ImageStore
+from stages.common.locks import used
 from stages.common.sections import BUNDLED, Count, Data, Section, choice, plugins
+from stages.common.state import run_fingerprint
+from stages.evaluation._outside import PREPARED
 from stages.evaluation._split import why_not
 
 # Sets whose accuracy is usually the mean over classes (Kornblith et al. 2019, table 1).
 BY_CLASS = ("aircraft", "caltech101", "flowers", "pets")
+MANIFEST, IMAGES = "manifest.parquet", "images.npy"
 PACK_GIB = 4.0  # equal-sized images up to this total are held decoded
 
 
@@ -53,25 +60,56 @@ class Source(Section):
         return self
 
 
-def read(source: Source, folder: Path) -> ImageStore:
-    """The set's images, prepared in `folder` as the stage prepare does, where they are kept.
+@contextmanager
+def prepared(source: Source) -> Iterator[ImageStore]:
+    """The set's images, prepared as the stage prepare does, once for all arms and seeds: below the
+    state directory, until the set, its files or our code change.
 
     Raises:
         DataError: the files are not there or not fit, or there are no test images or labels.
     """
     root = env.in_repository(source.root or ".")
+    folder = env.state_dir() / PREPARED / f"{source.name}-{_digest(source, root)}"
     with FileLock(f"{folder}.lock"):  # of several processes one prepares
         if not folder.is_dir():
+            _forget_others(source, folder)
             with artifacts.atomic(folder) as partial:
-                outputs = prepare.Outputs(partial / "manifest.parquet", partial / "images.npy")
+                outputs = prepare.Outputs(partial / MANIFEST, partial / IMAGES)
                 # Beside the folder, which goes where it is not whole.
-                _prepare(source, root, outputs, folder.with_name(f"{folder.name}-unread.csv"))
-    store = ImageStore(folder / "manifest.parquet", folder / "images.npy", root)
-    if missing := why_not(store, remedy=""):
-        raise DataError(
-            f"transfer.datasets: {source.name}: {missing}; it needs images with labels for both"
-        )
-    return store
+                _prepare(source, root, outputs, folder.with_name(f"{source.name}-unread.csv"))
+        user = FileLock(folder / f"{uuid4().hex}.lock")
+        user.acquire()
+    try:
+        store = ImageStore(folder / MANIFEST, folder / IMAGES, root)
+        if missing := why_not(store, remedy=""):
+            raise DataError(
+                f"transfer.datasets: {source.name}: {missing}; it needs images with labels for both"
+            )
+        yield store
+    finally:
+        user.release()
+        artifacts.remove(Path(user.lock_file))
+
+
+def left_out(store: ImageStore) -> int:
+    """How many images of a prepared set there are that do not decode."""
+    file = artifacts.open_parquet(store.images.with_name(MANIFEST), artifacts.MANIFEST, "prepare")
+    return artifacts.metadata(file.schema_arrow)["left_out"]
+
+
+def _digest(source: Source, root: Path) -> str:
+    """Of all that decides what is prepared."""
+    outside = source.root and root.is_dir()  # a bundled set is the same in every checkout
+    files = [str(root), listing.describe(root)] if outside else None
+    modules = ["stages.evaluation._sources", f"stages.datasets.{source.reader}"]
+    return run_fingerprint(modules, [source.model_dump(exclude={"metric"}), files], [])[:24]
+
+
+def _forget_others(source: Source, folder: Path) -> None:
+    """What was prepared under this name before, unless a process uses it."""
+    for other in folder.parent.glob(f"{source.name}-{'[0-9a-f]' * 24}"):
+        if other != folder and not used(other):
+            artifacts.remove(other)
 
 
 def _prepare(source: Source, root: Path, outputs: prepare.Outputs, unread: Path) -> None:
@@ -87,6 +125,7 @@ def _prepare(source: Source, root: Path, outputs: prepare.Outputs, unread: Path)
     )
     try:
         prepare.make(prepare.Params.model_construct(seed=0, data=data), root, outputs, unread)
-    except DataError as error:  # whose remedies are those of the section data
+    except (DataError, ParamError) as error:  # whose remedies are those of the section data
         told = str(error).replace("SEPP_DATA_ROOT", "root").replace("data.skip", "skip")
+        told = told.removeprefix("params.yaml: data.")
         raise DataError(f"transfer.datasets: {source.name}: {told}") from None

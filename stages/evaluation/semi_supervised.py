@@ -23,7 +23,7 @@ from pydantic import Field, field_validator
 from stages.common.images import ImageStore
 from stages.common.sections import Section
 from stages.common.state import Part, TrainingState
-from stages.evaluation._finetune import Rate, Rates, Schedule, finetune, ranked
+from stages.evaluation._finetune import Rate, Rates, Schedule, check_milestones, finetune, ranked
 from stages.evaluation._split import labelled, stratified, tested, why_not
 from stages.ssl.encoder import Encoder
 
@@ -72,6 +72,7 @@ def evaluate(
     """Percentages on the test images, and of each list its images and a digest of their ids."""
     if missing := why_not(store):
         return {"skipped": missing}
+    check_milestones(params, SECTION)
     ids = labelled(store)
     lists = [ids[stratified(store.labels[ids], one.share, seed)] for one in params.fractions]
     result: dict[str, object] = {}

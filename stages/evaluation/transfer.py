@@ -17,6 +17,7 @@ each set on its validation split.
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import numpy as np
@@ -29,13 +30,14 @@ from stages.common.images import ImageStore
 from stages.common.sections import Count
 from stages.common.state import Part, TrainingState
 from stages.datasets._holdout import hold_out
-from stages.evaluation._finetune import Rate, Rates, Schedule, finetune, ranked
+from stages.evaluation._finetune import Rate, Rates, Schedule, check_milestones, finetune, ranked
 from stages.evaluation._logistic import choose, classify, regress
-from stages.evaluation._sources import Source, read
+from stages.evaluation._sources import Source, left_out, prepared
 from stages.evaluation._split import labelled, tested
 from stages.ssl.encoder import Encoder
 from stages.ssl.inference import device, encode
 
+log = logging.getLogger(__name__)
 SECTION = "transfer"
 METRICS = {"top1": "top-1", "mean_per_class": "mean per class"}
 
@@ -69,17 +71,22 @@ def metrics(params: Params) -> dict[str, str]:
 def evaluate(
     encoder: Encoder, store: ImageStore, params: Params, seed: int, state: TrainingState
 ) -> dict[str, object]:
-    """Percentages on each set's test images, and of the regression its regularisation; `store`,
-    that of the set which the encoder was trained on, is not read."""
+    """Percentages on each set's test images, of the regression its regularisation, and how many
+    images were left out, if any; `store`, that of the set which the encoder was trained on, is not
+    read."""
     if not params.datasets:
         return {"skipped": "transfer.datasets in params.yaml names no data set"}
+    if params.finetune:
+        check_milestones(params, SECTION)
     result: dict[str, object] = {}
     for one in params.datasets:
         part = state.part(one.name)
-        images = read(one, part.folder / "data")
-        found = _linear(encoder, images, one, params, seed, part.part("linear"))
-        if params.finetune:
-            found |= _finetuned(encoder, images, one, params, seed, part.part("finetuned"))
+        with prepared(one) as images:
+            found = _linear(encoder, images, one, params, seed, part.part("linear"))
+            if params.finetune:
+                found |= _finetuned(encoder, images, one, params, seed, part.part("finetuned"))
+            if broken := left_out(images):
+                found["left_out"] = broken
         result |= {f"{one.name}_{name}": value for name, value in found.items()}
     return result
 
@@ -111,14 +118,20 @@ def _linear(
                 "held out to choose the penalty on: leave the set out, or give it more"
             )
         kept = torch.from_numpy(~held).to(x.device)
-        strength, weights = choose(
+        strength, chosen = choose(
             *(x[kept], y[kept], x[~kept], labels[held], classes, params.iterations),
             lambda guesses, truth: accuracy(guesses, truth, one.metric),
         )
-        weights = regress(x, y, classes, strength, weights, params.iterations)
+        final = regress(x, y, classes, strength, chosen.weights, params.iterations)
+        if not (chosen.converged and final.converged):
+            log.warning(
+                "%s: the regression with the chosen penalty, %.3g, had not converged after "
+                "transfer.iterations %d: raise them",
+                *(one.name, strength, params.iterations),
+            )
         del x
         seen = _features(encoder, store, test, params, f"{one.name}: features of test images")
-        reached = accuracy(classify(seen, weights), store.labels[test], one.metric)
+        reached = accuracy(classify(seen, final.weights), store.labels[test], one.metric)
         return {"linear": reached, "regularisation": strength, "test_images": len(test)}
 
     return part.once(fit)

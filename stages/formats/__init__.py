@@ -7,8 +7,10 @@ A format's module has
     write(encoder, layer, path)   writes the file, or the folder
     usage(encoder, layer, name)   Python that loads what has that name, and takes photo.jpg to
                                   `features` (1, D), without this package
+    left(path)                    of a folder: names of the files in it that an earlier export
+                                  wrote, and that not every export writes
 
-Both functions raise ExportError for an encoder that the format has no words for.
+The first two functions raise ExportError for an encoder that the format has no words for.
 """
 
 from __future__ import annotations

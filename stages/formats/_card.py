@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stages.common.rounds import left_after
 from stages.formats import timm
-from stages.formats._history import history, measured
+from stages.formats._history import history, measured, reported
 from stages.reporting import words
 from stages.reporting.templates import templates
 from stages.ssl.encoder import Encoder, weights_digest
@@ -37,5 +37,6 @@ def card(encoder: Encoder, layer: str, folder: Path, usage: str, hub: bool) -> s
         usage=usage,
         history=history(folder),
         measured=measured,
+        reported=reported,
         words=words,
     )

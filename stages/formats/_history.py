@@ -32,6 +32,7 @@ class History(NamedTuple):
     arm: dict | None  # statistics of its arm over seeds
     gain: dict | None  # of that arm over vanilla
     pairs: dict | None  # that were mined
+    further: dict[str, dict]  # what further evaluations of it found, by their names
 
 
 class _Ran(NamedTuple):
@@ -70,6 +71,7 @@ def history(folder: Path) -> History | None:
         arm,
         summary["gain"].get(result["arm"]) if arm else None,
         summary["pairs"] if arm and result["arm"] == "sepp" else None,
+        {} if part else _further(root, digest, ran),
     )
 
 
@@ -83,6 +85,11 @@ def measured(result: dict) -> list[tuple[str, float, float, float]]:
             low, high = wilson(result[key] / 100 * images, images)
             rows.append((name, result[key], 100 * low, 100 * high))
     return rows
+
+
+def reported(result: dict) -> list[tuple[str, float]]:
+    """(title, percent) of each number of a further evaluation."""
+    return [(title, result[name]) for name, title in result["reported"]]
 
 
 def folder_digest(folder: Path) -> str:
@@ -119,12 +126,26 @@ def _recorded_json(root: Path, path: str, ran: Mapping[str, _Ran]) -> dict | Non
 
 
 def _result(root: Path, digest: str, ran: Mapping[str, _Ran]) -> dict | None:
-    """The evaluation of the encoder of that digest."""
+    """The linear evaluation of the encoder of that digest."""
+    return next(iter(_evaluations("linear_eval", root, digest, ran).values()), None)
+
+
+def _further(root: Path, digest: str, ran: Mapping[str, _Ran]) -> dict[str, dict]:
+    """Its further evaluations, by the folders of their results, which have their names."""
+    found = _evaluations("evaluate", root, digest, ran).items()
+    return {Path(path).parent.name: result for path, result in found}
+
+
+def _evaluations(stage: str, root: Path, digest: str, ran: Mapping[str, _Ran]) -> dict[str, dict]:
+    """What stages whose names begin so have found of the encoder of that digest, by path."""
+    found = {}
     for name, one in ran.items():
-        if name.startswith("linear_eval") and digest in one.deps.values():
-            result = _recorded_json(root, next(iter(one.outs)), ran)
-            return result if result and "skipped" not in result else None
-    return None
+        if name.startswith(stage) and digest in one.deps.values():
+            path = next(iter(one.outs))
+            result = _recorded_json(root, path, ran)
+            if result and "skipped" not in result:
+                found[path] = result
+    return found
 
 
 def _arm(result: dict | None, summary: dict) -> dict | None:

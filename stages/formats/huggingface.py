@@ -20,6 +20,8 @@ from stages.ssl.preprocessing import shorter_edge
 
 SUFFIX, LAYERS = "", ("backbone",)
 CODE = "modeling_encoder"  # name of the module beside the weights
+KIND = "sepp"  # what config.json calls networks that come with code
+BESIDE = (f"{CODE}.py", "preprocessor_config.json")  # files that come with it
 USAGE = """\
 import torch
 from PIL import Image
@@ -43,6 +45,15 @@ def write(encoder: Encoder, layer: str, path: Path) -> None:
     write_weights(path / "model.safetensors", weights, "format", "pt")
     for name, text in files.items():
         (path / name).write_text(text)
+
+
+def left(path: Path) -> tuple[str, ...]:
+    """Files that timm's layout has not, where config.json is of the other one."""
+    try:
+        ours = json.loads((path / "config.json").read_text()).get("model_type") == KIND
+    except (OSError, ValueError, AttributeError):
+        return ()
+    return BESIDE if ours else ()
 
 
 def usage(encoder: Encoder, layer: str, name: str) -> str:
@@ -100,7 +111,7 @@ def _of_transformers(encoder: Encoder, layer: str) -> dict[str, str]:
         features=encoder.feature_dim,
     )  # fmt: skip
     told = {
-        "model_type": "sepp",
+        "model_type": KIND,
         "architectures": ["Encoder"],
         "auto_map": {"AutoConfig": f"{CODE}.EncoderConfig", "AutoModel": f"{CODE}.Encoder"},
         "hidden_size": encoder.feature_dim,
@@ -110,11 +121,7 @@ def _of_transformers(encoder: Encoder, layer: str) -> dict[str, str]:
         "image_processor_type": "ImageProcessor",
         "auto_map": {"AutoImageProcessor": f"{CODE}.ImageProcessor"},
     }
-    return {
-        "config.json": _json(told),
-        "preprocessor_config.json": _json(processor),
-        f"{CODE}.py": code,
-    }
+    return {"config.json": _json(told), **dict(zip(BESIDE, (code, _json(processor)), strict=True))}
 
 
 def _json(value: object) -> str:

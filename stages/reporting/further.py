@@ -49,15 +49,24 @@ def _statistics(values: list[float]) -> dict:
 
 
 def _notes(runs: Runs) -> list[str]:
-    """Each once, and where it is not of all, of which arms it is."""
-    arms: dict[str, list[str]] = {}
+    """Each once, and where it is not of all, of which arms and seeds it is."""
+    seeds: dict[str, dict[str, list[int]]] = {}  # by note and arm
     for arm, own in runs.items():
-        told = [f"not evaluated: {r['skipped']}" if "skipped" in r else r.get("note") for r in own]
-        for note in dict.fromkeys(filter(None, told)):
-            arms.setdefault(note, []).append(arm)
-    return [
-        note if len(of) == len(runs) else f"{', '.join(of)}: {note}" for note, of in arms.items()
-    ]
+        for run in own:
+            note = f"not evaluated: {run['skipped']}" if "skipped" in run else run.get("note")
+            if note:
+                seeds.setdefault(note, {}).setdefault(arm, []).append(run["seed"])
+    every = {arm: [run["seed"] for run in own] for arm, own in runs.items()}
+    return [note if of == every else f"{_whose(of, every)}: {note}" for note, of in seeds.items()]
+
+
+def _whose(seeds: dict[str, list[int]], every: dict[str, list[int]]) -> str:
+    """Arms, and of those of which it is not all the seeds these."""
+    told = []
+    for arm, own in seeds.items():
+        some = f" (seed{'s' * (len(own) > 1)} {', '.join(map(str, own))})"
+        told.append(arm + some * (own != every[arm]))
+    return ", ".join(told)
 
 
 def lines(evaluation: dict) -> list[Line]:

@@ -202,12 +202,12 @@ def percent(value: float, digits: int = 2) -> str:
 
 
 def whole_percent(share: float) -> str:
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%".replace("-", "−")
+    return f"{round(100 * share)}\N{NO-BREAK SPACE}%".replace("-", "−")
 
 
 def signed(points: float | None) -> str:
-    """A gain as people write it, with a true minus; a dash for none."""
-    return "–" if points is None else f"{points:+.2f}".replace("-", "−")
+    """A gain as people write it, with a true minus, which 0.00 has not; a dash for none."""
+    return "–" if points is None else f"{round(points, 2) + 0.0:+.2f}".replace("-", "−")
 
 
 def plus_minus(mean: float | None, deviation: float | None) -> str:

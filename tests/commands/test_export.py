@@ -102,7 +102,11 @@ def test_a_card_has_data_recipe_and_results_with_intervals(encoder):
     }
     summary.write_text(json.dumps(whole))
     digest = folder_digest(Path("models/sepp-0"))
-    md5 = {path: folder_md5(path) for path in (metrics, summary)}
+    further = Path("reports/metrics/evaluations/semi_supervised/sepp-0.json")
+    further.parent.mkdir(parents=True)
+    found = {"reported": [["semi_1_top1", "1 % of the labels, top-1"]], "semi_1_top1": 61.234}
+    further.write_text(json.dumps(found | {"note": "1 % is 20 images"}))
+    md5 = {path: folder_md5(path) for path in (metrics, summary, further)}
     stages = {
         "mine": {"params": {"sepp.min": 0.9}, "outs": {"data/pairs.parquet": "a"}},
         "pretrain@sepp-0": {
@@ -111,6 +115,10 @@ def test_a_card_has_data_recipe_and_results_with_intervals(encoder):
         },
         "linear_eval@sepp-0": {"deps": {"models/sepp-0": digest}, "outs": {metrics: md5[metrics]}},
         "report": {"outs": {summary: md5[summary]}},
+        "evaluate@semi_supervised-sepp-0": {
+            "deps": {"models/sepp-0": digest},
+            "outs": {further: md5[further]},
+        },
     }
     write_lock(Path("dvc.lock"), stages)
     run("out", "torchvision")
@@ -122,6 +130,9 @@ def test_a_card_has_data_recipe_and_results_with_intervals(encoder):
         "linear 81.50 ± 0.50, kNN 75.10 ± 0.37",
         "+0.98 points; not significant at 5 % (95 % interval −1.03 to +2.99",
         "3,965 pairs",
+        "\n\n| evaluation | number | % |\n|---|---|--:|\n"
+        "| semi_supervised | 1 % of the labels, top-1 | 61.23 |\n\n"
+        "semi_supervised: 1 % is 20 images.\n",
     ):
         assert said in card.replace("\N{NO-BREAK SPACE}", " "), said
     assert "Not known" not in card
@@ -162,6 +173,19 @@ def test_force_replaces_what_it_writes_and_nothing_else(encoder):
     assert Path("out/.git").is_dir()
     assert "auto_map" in Path("out/config.json").read_text()
     assert {path.name for path in Path().iterdir()} == {"models", "out", "photo.jpg"}
+
+
+def test_force_leaves_no_file_of_an_export_in_another_layout(encoder):
+    own = {"config.json", "model.safetensors", "README.md"}
+    run("out", "huggingface")
+    Path("out/notes.txt").write_text("mine")
+    made("usual").save(Path("models/usual"))
+    again = ("export", "models/usual", "out", "--format", "huggingface", "--force")
+    assert sepp(*again).exit_code == 0
+    assert {file.name for file in Path("out").iterdir()} == {*own, "notes.txt"}
+    Path("out/preprocessor_config.json").write_text("mine")  # and not that export's
+    assert sepp(*again).exit_code == 0
+    assert Path("out/preprocessor_config.json").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

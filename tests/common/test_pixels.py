@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
+from torch.utils.data import DataLoader
 
+from stages.common.command import one_line
 from stages.common.errors import BrokenImage
 from stages.common.pixels import FORMATS, TURNS, decode, is_image
 from tests.datasets import samples
@@ -194,3 +197,18 @@ def test_a_text_without_suffix_is_no_image(tmp_path: Path):
     for content in (b"", b"a list of things"):
         (tmp_path / "LICENSE").write_bytes(content)
         assert not is_image(tmp_path / "LICENSE")
+
+
+def test_a_broken_image_is_itself_from_another_process():
+    """Where it is pickled, and where torch makes one of the worker's whole traceback."""
+    error = BrokenImage("a.png", "cut  short")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.where, again.reason) == (str(error), "a.png", "cut short")
+
+    def broken(names: list[str]) -> None:
+        raise BrokenImage(names[0], "cut short")
+
+    loader = DataLoader(["b.png"], num_workers=1, collate_fn=broken)
+    with pytest.raises(BrokenImage) as raised:
+        next(iter(loader))
+    assert one_line(raised.value) == "b.png: image does not decode (cut short); mend or remove it"

@@ -13,10 +13,13 @@ from torch import nn
 
 import stages.linear_eval as stage
 from stages.common import artifacts
+from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.common.state import TrainingState
-from stages.evaluation._linear import top_k
+from stages.evaluation._crops import LabelledCrops
+from stages.evaluation._linear import FeatureBatches, top_k
+from stages.evaluation._steps import capped
 from stages.ssl.encoder import weights_digest
 from tests.conftest import TINY, write_params
 
@@ -83,6 +86,33 @@ def test_top_k_against_sorting():
             [label in row[:k] for row, label in zip(ranks, y.tolist(), strict=True)]
         )
         assert top_k(layer, x, y, k) == pytest.approx(expected)
+
+
+def test_a_small_set_is_shared_by_all_processes(encoder, monkeypatch):
+    store, ids = ImageStore(MANIFEST, IMAGES), np.arange(11)
+    x, y = torch.rand(11, 4), torch.zeros(11, dtype=torch.int64)
+
+    def sizes(batch_size: int) -> list[int]:
+        both = (
+            FeatureBatches(x, y, batch_size, 0),
+            LabelledCrops(encoder, store, ids, batch_size, 0, "test").batches,
+        )
+        assert [len(one) for one in both] == [11 // one.batch_size for one in both]
+        return [one.batch_size for one in both]
+
+    assert sizes(16) == [11, 11]
+    monkeypatch.setenv("SEPP_DEVICES", "2")
+    assert sizes(16) == [10, 10]
+    assert sizes(8) == [8, 8]
+    monkeypatch.setenv("SEPP_NODES", "2")
+    assert sizes(16) == [8, 8]
+    monkeypatch.setenv("SEPP_DEVICES", "6")
+    with pytest.raises(SeppError) as error:
+        capped(16, 11)
+    assert str(error.value) == (
+        "environment: SEPP_DEVICES=6, SEPP_NODES=2: 12 processes cannot share 11 training images: "
+        "lower them"
+    )
 
 
 def relabel(table: pa.Table, rows: Iterable[int], label: int) -> pa.Table:

@@ -36,7 +36,9 @@ def start() -> np.ndarray:
 def test_weights_are_scikit_learns(strength, monkeypatch):
     monkeypatch.setattr(_logistic, "BLOCK", 64)  # several, of which the last is not whole
     x, y = made(200)
-    weights = regress(torch.from_numpy(x), torch.from_numpy(y), CLASSES, strength, start(), 1000)
+    found = regress(torch.from_numpy(x), torch.from_numpy(y), CLASSES, strength, start(), 1000)
+    weights, converged = found
+    assert converged
     expected = reference(x, y, strength)
     np.testing.assert_allclose(weights[:-1].T, expected.coef_, atol=2e-3)
     # A bias is known but for what is added to all of them.
@@ -51,7 +53,7 @@ def test_the_choice_is_that_of_brute_force(monkeypatch):
     (x, y), (held, truth) = made(60), made(400, seed=1)
     fits = [reference(x, y, strength) for strength in strengths]
     scores = [float((fit.predict(held) == truth).mean()) for fit in fits]
-    strength, weights = choose(
+    strength, (weights, converged) = choose(
         *(torch.from_numpy(a) for a in (x, y, held)),
         *(truth, CLASSES, 1000, lambda guesses, labels: float((guesses == labels).mean())),
     )
@@ -59,13 +61,19 @@ def test_the_choice_is_that_of_brute_force(monkeypatch):
     assert chosen >= max(scores) - 1 / 400  # float32 may turn a guess that is a toss-up
     assert chosen > max(scores[0], scores[-1]) + 0.01  # neither the strongest nor the weakest
     again = regress(torch.from_numpy(x), torch.from_numpy(y), CLASSES, strength, weights, 1000)
-    np.testing.assert_allclose(again, weights, atol=1e-3)
+    np.testing.assert_allclose(again.weights, weights, atol=1e-3)
+    assert converged
 
 
 def test_of_equals_the_strongest_is_chosen():
     x, y = (torch.from_numpy(a) for a in made(40))
     strength, _ = choose(x, y, x, y.numpy(), CLASSES, 5, lambda guesses, labels: 1.0)
     assert strength == 1e5
+
+
+def test_a_search_that_was_stopped_says_so():
+    x, y = (torch.from_numpy(a) for a in made(200))
+    assert not regress(x, y, CLASSES, 1e-4, start(), 3).converged
 
 
 def test_there_are_the_papers_45():

@@ -70,6 +70,16 @@ def test_top5_of_more_than_five_classes(encoder):
     assert list(metrics(params((1.0, 0.01, 0.1)))) == ["semi_100_top1", "semi_100_top5"]
 
 
+def test_milestones_that_never_come_are_told(encoder, caplog):
+    fractions = ((0.25, 0.01, 0.1), (0.5, 0.01, 0.1))
+    measure(encoder, params(*fractions, epochs=2, milestones=[1, 2, 5]))
+    said = "semi_supervised.milestones: 2, 5: not reached in 2 epochs: lower them"
+    assert caplog.messages.count(said) == 1
+    caplog.clear()
+    measure(encoder, params(*fractions, epochs=2, milestones=[1]), key="y")
+    assert "milestones" not in caplog.text
+
+
 def test_it_is_plain_gradient_descent_at_two_rates(encoder, monkeypatch):
     """A step against one written out, for which images, crops and labels are fixed."""
     images = torch.randn(16, 3, 8, 8)

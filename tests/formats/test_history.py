@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.formats._history import folder_digest, history, measured
+from stages.formats._history import folder_digest, history, measured, reported
 from tests.formats.lock import write_lock
 
 METRICS, SUMMARY = "reports/metrics/linear_eval/sepp-1.json", "reports/summary.json"
+FURTHER = "reports/metrics/evaluations/transfer/sepp-1.json"
+FOUND = {"reported": [["digits_linear", "digits, linear"]], "digits_linear": 90.5}
 RESULT = {"arm": "sepp", "seed": 1, "linear_top1": 81.0, "knn_top1": 75.0, "test_images": 680}
 ARM = {"n": 2, "seeds": [0, 1], "top1": [80.5, 81.0]}
 
@@ -51,6 +53,14 @@ def checkout(tmp_path, monkeypatch) -> Path:
             "deps": {"models/sepp-1": folder_digest(model)},
             "outs": {METRICS: write_json(METRICS, RESULT)},
         },
+        "evaluate@transfer-sepp-1": {
+            "deps": {"models/sepp-1": folder_digest(model)},
+            "outs": {FURTHER: write_json(FURTHER, FOUND)},
+        },
+        "evaluate@semi_supervised-sepp-1": {
+            "deps": {"models/sepp-1": "of other weights"},
+            "outs": {"reports/metrics/evaluations/semi_supervised/sepp-1.json": "e"},
+        },
         "report": {"outs": {SUMMARY: write_json(SUMMARY, summary)}},
     }
     write_lock(Path("dvc.lock"), stages)
@@ -70,6 +80,8 @@ def test_results_are_its_own(checkout):
     assert found.gain == {"linear": {"mean": 1.0}}
     assert found.pairs == {"count": 7}
     assert found.data["train"] == 2040
+    assert found.further == {"transfer": FOUND}
+    assert reported(FOUND) == [("digits, linear", 90.5)]
     (linear, knn) = measured(found.result)
     assert linear[:2] == ("linear classifier, top-1", 81.0)
     assert linear[2:] == pytest.approx((77.88, 83.78), abs=0.01)  # Wilson's
@@ -89,7 +101,7 @@ def test_an_encoder_is_known_by_its_content_and_not_by_its_name(checkout):
 def test_one_that_was_left_on_the_way_has_no_results(checkout):
     found = history(checkout / "epoch-5")
     assert found.stage == history(checkout).stage
-    assert (found.result, found.arm, found.gain) == (None, None, None)
+    assert (found.result, found.arm, found.gain, found.further) == (None, None, None, {})
 
 
 def test_results_that_changed_since_are_not_told(checkout):
@@ -100,6 +112,8 @@ def test_results_that_changed_since_are_not_told(checkout):
     assert history(checkout).result is None
     Path(METRICS).unlink()
     assert history(checkout).result is None
+    write_json(FURTHER, {**FOUND, "digits_linear": 99.0})
+    assert history(checkout).further == {}
 
 
 def test_without_a_lock_nothing_is_told(checkout):

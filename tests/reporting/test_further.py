@@ -64,6 +64,19 @@ def test_an_arm_that_was_not_evaluated_says_why_and_notes_are_told_once():
     assert summarise_each({"semi": noted}, "vanilla")["semi"]["notes"] == ["1 % is 3 of 48 images"]
 
 
+def test_a_note_of_some_seeds_names_them():
+    runs = found(**SCORES)
+    for run in (*runs["vanilla"], runs["sepp"][1]):
+        run["note"] = "few labels"
+    runs["random"] = [*runs["random"][:1], *({"seed": s, "skipped": "no"} for s in (1, 2))]
+    for run in runs["random"]:
+        run.setdefault("reported", [])
+    assert summarise_each({"semi": runs}, "vanilla")["semi"]["notes"] == [
+        "vanilla, sepp (seed 1): few labels",
+        "random (seeds 1, 2): not evaluated: no",
+    ]
+
+
 def test_the_terminals_table():
     summary = summary_of(vanilla=[80.0, 81.0], sepp=[82.0, 84.0])
     assert caution(summary) is None

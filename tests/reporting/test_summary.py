@@ -8,7 +8,16 @@ import pytest
 
 from stages.reporting.summary import summarise
 from stages.reporting.table import print_summary
-from stages.reporting.words import cost, headline, plus_minus, sensitivity, shares, signed, verdict
+from stages.reporting.words import (
+    cost,
+    headline,
+    plus_minus,
+    sensitivity,
+    shares,
+    signed,
+    verdict,
+    whole_percent,
+)
 
 DATA = {"name": "digits", "train": 1437, "test": 360, "classes": 10}
 MINING = {
@@ -225,6 +234,8 @@ def test_what_given_weights_saw_is_not_counted():
 def test_numbers_for_people():
     assert signed(1.234) == "+1.23"
     assert signed(-1.0) == "−1.00"
+    assert [signed(x) for x in (-0.004, 0.0, -0.0, 0.004, -0.006)] == ["+0.00"] * 4 + ["−0.01"]
+    assert whole_percent(-0.004) == "0\N{NO-BREAK SPACE}%"
     assert signed(None) == plus_minus(None, None) == "–"
     assert plus_minus(90.0, None) == "90.00"
     assert plus_minus(90.0, 0.456) == "90.00 ± 0.46"

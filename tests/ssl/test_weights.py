@@ -105,6 +105,26 @@ def test_a_folder_of_another_network_is_refused(tmp_path, changes, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"pretrained": True},
+        {"pretrained": True, "pretrained_cfg_overlay": {"file": "absent.pth"}},
+        {"checkpoint_path": "absent.pth"},
+    ],
+)
+def test_a_folder_makes_timm_read_no_other_weights(tmp_path, monkeypatch, more):
+    fetched = []
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fetched.append)
+    model = made("test_resnet")
+    save_for_hf(model, tmp_path, safe_serialization=True)
+    about = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**about, "model_args": more}))
+    encoder = from_checkpoint(given(tmp_path), EncoderConfig("resnet10", "cifar", 8, *HALF))
+    torch.testing.assert_close(encoder(X), features(model))
+    assert not fetched
+
+
 def test_timms_weights_by_name(monkeypatch):
     """The real lookup; only the download is replaced."""
     model = made("test_vit")
@@ -141,6 +161,29 @@ def test_position_embeddings_are_interpolated_for_another_size(tmp_path, caplog)
     assert "timm/test_vit: timm has translated or resized pos_embed" in caplog.text
     rest = [key for key in found if key != "pos_embed"]
     assert all(torch.equal(found[key], model.state_dict()[key]) for key in rest)
+
+
+def refused(name: str, path: Path, lacking: str) -> str:
+    """What is said of timm's weights without `lacking`."""
+    kept = {key: value for key, value in made(name).state_dict().items() if key != lacking}
+    save_file(kept, path)
+    with pytest.raises(CheckpointError) as error:
+        from_checkpoint(given(path), EncoderConfig(f"timm/{name}", "imagenet", 32, *HALF))
+    return str(error.value)
+
+
+def test_what_is_lacking_is_not_made_up(tmp_path, monkeypatch):
+    """Nor what timm starts with ones, by models that take whatever fits, nor what it draws."""
+    norm = "base_layer.1.weight"
+    assert norm in refused("dla46x_c", tmp_path / "w.safetensors", norm)
+    load = timm.models._builder.load_pretrained
+
+    def loosely(*args, **keywords) -> None:
+        load(*args, **{**keywords, "strict": False})
+
+    monkeypatch.setattr(timm.models._builder, "load_pretrained", loosely)
+    drawn = "blocks.0.attn.qkv.weight"
+    assert drawn in refused("test_vit", tmp_path / "w.safetensors", drawn)
 
 
 def test_arguments_beside_the_weights_are_no_hindrance(tmp_path):
