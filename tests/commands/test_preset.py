@@ -142,9 +142,9 @@ def broken(root: Path) -> None:
         (
             photographs,
             ["--data", "imagefolder", "--budget", "soon"],
-            "'soon': is no length of time",
+            "Error: --budget: 'soon' is no length of time; 30m, 8h, 2d and 1h30m are",
         ),
-        (photographs, ["--data", "imagefolder", "--budget", ""], "'': is no length of time"),
+        (photographs, ["--data", "imagefolder", "--budget", ""], "--budget: '' is no length"),
         (photographs, ["--data", "imagefolder", "--budget", "1m"], "the least is 2m"),
         (photographs, [], "needs --data"),
     ],
