@@ -5,11 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from stages import datasets
-from stages.common import env
 from stages.common.params import AllParams, load_all
 from stages.recipe.choose import choose
-from stages.recipe.images import look
+from stages.recipe.images import look_at
 from stages.recipe.leaves import params_text
 from stages.recipe.machine import machine
 from stages.recipe.plan import UNKNOWN, Costs, Plan, Setting
@@ -25,7 +23,7 @@ def planned(data: str, budget: float) -> str:
         DataError: the data is not there, no image of it decodes, or there are too few.
         SeppError: a budget in which nothing can be trained.
     """
-    images = look(data, datasets.read(data, env.data_root()), env.data_root())
+    images = look_at(data)
     here, meter = machine(), Meter()
 
     def measure(setting: Setting) -> Costs:

@@ -107,7 +107,7 @@ def kept(view: int, images: Images, machine: Machine) -> tuple[int, bool]:
 
 def _gib(pixels: int, images: Images) -> float:
     """Of all images decoded, if each has so many pixels."""
-    return (images.train + images.test) * pixels * 3 / 2**30
+    return images.kept * pixels * 3 / 2**30
 
 
 def enough(images: int) -> int:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from stages.common.intervals import Z
 from stages.recipe.choose import fewest_rows, needed, shortest
 from stages.recipe.duration import budget_of, spoken
 from stages.recipe.images import Images
 from stages.recipe.plan import ARMS, Plan
 
 WIDTH = 96
+FEW_TESTS = 200  # test images below which an accuracy is known to less than 7 points
 
 
 def header(plan: Plan, budget: float) -> list[str]:
@@ -59,8 +62,10 @@ def described(images: Images) -> str:
     edges = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     classes = f"{images.classes:,} classes" if images.classes else "no labels"
     held = f" (data.split: {images.split})" if images.split else ""
+    held += f", {images.unused:,} more to test without a label" if images.unused else ""
+    about = "about " if images.estimated else ""
     return (
-        f"{images.train:,} of {images.name} to train on and {images.test:,} to test{held}, "
+        f"{about}{images.train:,} of {images.name} to train on and {images.test:,} to test{held}, "
         f"{classes}, {'grey' if sample.grey else 'in colour'}, shorter edge {edges} pixels in "
         f"{sample.count:,} of them"
     )
@@ -77,6 +82,11 @@ def warnings(plan: Plan) -> list[str]:
         )
     if images.evaluable and len(plan.seeds) == 1:
         told.append("One seed does not tell whether a gain is one: seeds: [0, 1, 2] does.")
+    if images.evaluable and images.test < FEW_TESTS:
+        told.append(
+            f"{images.test} test images are few: they tell an accuracy to within "
+            f"{_points(images.test)} points or so, {FEW_TESTS} to within {_points(FEW_TESTS)}."
+        )
     if not images.evaluable:
         told.append(
             "Without labels of two classes nothing is evaluated; people may judge pairs, with "
@@ -85,7 +95,8 @@ def warnings(plan: Plan) -> list[str]:
     if images.sample.broken:
         told.append(
             f"{images.sample.broken} of {images.sample.broken + images.sample.count} images looked "
-            "at do not decode: data.skip_broken is true, which leaves such images out."
+            "at do not decode and are not counted: data.skip_broken is true, which leaves such "
+            "images out."
         )
     if machine.there > machine.devices:
         told.append(
@@ -93,6 +104,11 @@ def warnings(plan: Plan) -> list[str]:
             f"`export SEPP_DEVICES={machine.there}` before, this command plans for all."
         )
     return told
+
+
+def _points(tests: int) -> int:
+    """Percentage points to either side that the 95 % interval of a middling accuracy has."""
+    return round(100 * Z * 0.5 / math.sqrt(tests))
 
 
 def print_plan(plan: Plan) -> None:

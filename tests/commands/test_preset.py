@@ -156,6 +156,20 @@ def test_bad_input(folder, timed, prepared, arguments, told):
     assert not PARAMS.exists()
 
 
+def test_a_root_that_is_no_folder_is_named(folder, monkeypatch):
+    file = folder / "photos.zip"
+    file.touch()
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(file))
+    line = refused(sepp("auto", "--data", "imagefolder"))
+    assert line.startswith(f"Error: SEPP_DATA_ROOT: '{file}': is a file, and no folder; set ")
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(folder / "nowhere"))
+    line = refused(sepp("digits", "--data", "imagefolder"))
+    assert line.startswith(f"Error: SEPP_DATA_ROOT: '{folder / 'nowhere'}': no such folder; set ")
+    monkeypatch.delenv("SEPP_DATA_ROOT")
+    line = refused(sepp("auto", "--data", "parquet"))
+    assert f"'{folder / 'data/raw'}' (where it is not set): no such folder" in line
+
+
 def test_a_budget_goes_with_auto_alone(folder):
     assert "--budget: goes with auto" in refused(sepp("digits", "--budget", "1h"))
 

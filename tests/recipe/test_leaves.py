@@ -14,7 +14,7 @@ from stages.recipe.choose import choose
 from stages.recipe.leaves import params_text
 from stages.recipe.plan import Plan
 from stages.recipe.text import preset, sealed, values_of, with_header
-from stages.recipe.told import header, warnings
+from stages.recipe.told import described, header, warnings
 from stages.ssl.preflight import check_trainings
 from tests.recipe.made_plans import GPU, LAPTOP, images, measure_on
 from tests.recipe.test_choose import CASES, HOUR, MINUTE, chosen
@@ -132,8 +132,11 @@ def told(plan: Plan) -> str:
     return " ".join(warnings(plan))
 
 
+MANY = {"test": 240}  # images to test on
+
+
 def test_warnings():
-    assert told(chosen(images(540, 900))) == ""
+    assert told(chosen(images(540, 900, **MANY))) == ""
     short = chosen(images(540, 900), budget=5 * MINUTE)
     assert "Too short to learn much" in told(short)
     assert "One seed" in told(short)
@@ -144,6 +147,26 @@ def test_warnings():
     assert "SEPP_DEVICES=2" in told(choose(images(540, 900), two, HOUR, measure_on(two)))
     assert "SEPP_DEVICES" not in told(choose(images(540, 900), GPU, HOUR, measure_on(GPU)))
     assert "SEPP_DEVICES" not in told(chosen(images(540, 900), LAPTOP))
+
+
+@pytest.mark.parametrize(
+    ("test", "words"), [(24, "within 20 points"), (120, "within 9 points"), (199, "within 7")]
+)
+def test_few_test_images_are_warned_of(test, words):
+    warned = told(chosen(images(540, 900, test=test)))
+    assert f"{test} test images are few" in warned
+    assert words in warned
+
+
+def test_few_test_images_are_not_warned_of_where_nothing_is_evaluated():
+    assert "are few" not in told(chosen(images(540, 900, test=0, labelled=0, classes=0)))
+
+
+def test_images_without_a_use_are_told_apart_and_counts_that_are_estimates():
+    found = images(540, 900, test=54, unused=20, estimated=True)
+    assert "about 540 of imagefolder to train on and 54 to test, 20 more" in described(found)
+    assert "about" not in described(images(540, 900))
+    assert "more to test" not in described(images(540, 900))
 
 
 def test_the_presets_that_are_taken_are_the_nearest():
