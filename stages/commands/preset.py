@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import click
@@ -53,12 +54,7 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
         raise SeppError("auto: needs --data, e.g. --data imagefolder with SEPP_DATA_ROOT set")
     if not force:
         _check_replaceable(PARAMS)
-    if name == AUTO:
-        from stages.recipe.auto import planned  # late: it loads torch
-
-        written = planned(data, seconds)
-    else:
-        written = _recipe(name, data)
+    written = _planned(data, seconds) if name == AUTO else _recipe(name, data)
     with artifacts.atomic(PARAMS) as partial:
         partial.write_text(written, encoding="utf-8")
     for file, record in records(data or name).items():
@@ -66,6 +62,14 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
     click.echo(
         f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
     )
+
+
+def _planned(data: str, budget: float) -> str:
+    """A recipe for `data` and this machine."""
+    began = time.perf_counter()
+    from stages.recipe.auto import planned  # late: it loads torch
+
+    return planned(data, budget, loading=time.perf_counter() - began)
 
 
 def _recipe(name: str, data: str | None) -> str:

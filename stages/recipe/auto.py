@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
 from stages.common.params import AllParams, load_all
 from stages.recipe.choose import choose
+from stages.recipe.clock import Clock, allowed
+from stages.recipe.duration import spoken
 from stages.recipe.images import look_at
 from stages.recipe.leaves import params_text
 from stages.recipe.machine import machine
@@ -15,18 +18,29 @@ from stages.recipe.text import sealed, with_header
 from stages.recipe.timing import Meter
 from stages.recipe.told import header, print_plan
 
+log = logging.getLogger(__name__)
 
-def planned(data: str, budget: float) -> str:
+
+def planned(data: str, budget: float, loading: float = 0.0) -> str:
     """The text of params.yaml for the data set `data`, to be trained on within `budget` seconds.
+
+    Args:
+        loading: seconds that this process took to load torch.
 
     Raises:
         DataError: the data is not there, no image of it decodes, or there are too few.
         SeppError: a budget in which nothing can be trained.
     """
+    here = machine()  # before its load is this very command's
     images = look_at(data)
-    here, meter = machine(), Meter()
+    limit = allowed(budget)
+    log.info("timing what a training takes on this machine, for %s at most", spoken(limit))
+    meter = Meter(Clock(limit), loading)
 
-    def measure(setting: Setting) -> Costs:
+    def measure(setting: Setting) -> Costs | None:
+        if not meter.has_time:
+            log.info("%s: no time to time it, so it is not considered", setting.network.backbone)
+            return None
         params = _params(Plan(images, here, setting, UNKNOWN, (0,), 2))
         return meter.costs(params, setting, images, here)
 

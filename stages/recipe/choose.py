@@ -20,7 +20,7 @@ SEEDS = (0, 1, 2)  # the fewest that tell whether a gain is one
 MANY = 100_000  # images from which on MoCo, whose queue is far below them, is the method
 SMALL = 64  # pixels: images below are seen whole, by a network for small ones
 
-Measure = Callable[[Setting], Costs]
+Measure = Callable[[Setting], Costs | None]
 
 
 def choose(images: Images, machine: Machine, budget: float, measure: Measure) -> Plan:
@@ -28,8 +28,8 @@ def choose(images: Images, machine: Machine, budget: float, measure: Measure) ->
     seed where even of that three are too long.
 
     Args:
-        measure: what a setting costs on this machine; asked from the cheapest on, until one is too
-            dear.
+        measure: what a setting costs on this machine, None where there is no time to find out;
+            asked from the cheapest on, until one is too dear.
 
     Raises:
         DataError: fewer images than a training takes.
@@ -44,7 +44,10 @@ def choose(images: Images, machine: Machine, budget: float, measure: Measure) ->
     best: Plan | None = None
     for network in networks(images, machine):
         chosen = setting(network, images, machine)
-        plan = longest(Plan(images, machine, chosen, measure(chosen), seeds, 0), budget)
+        costs = measure(chosen)
+        if costs is None:
+            break
+        plan = longest(Plan(images, machine, chosen, costs, seeds, 0), budget)
         if best is None or plan.rows >= enough(images.train):
             best = plan
         if plan.rows < enough(images.train):

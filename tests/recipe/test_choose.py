@@ -114,6 +114,20 @@ def test_with_little_time_there_is_one_seed():
     assert short.epochs > 2
 
 
+def test_what_there_is_no_time_to_time_is_not_considered():
+    known = []
+
+    def measure(setting):
+        if known:
+            return None
+        known.append(setting)
+        return measure_on(LAPTOP)(setting)
+
+    plan = choose(images(540, 900), LAPTOP, 96 * HOUR, measure)
+    assert plan.setting == known[0]
+    assert plan.epochs > 2
+
+
 def test_a_budget_that_holds_nothing_is_refused_with_the_least():
     with pytest.raises(SeppError, match=r"--budget 1m: too short for 540 ") as refused:
         chosen(images(540, 900), budget=MINUTE)
