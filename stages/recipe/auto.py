@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from stages.common.params import AllParams, load_all
-from stages.recipe.choose import choose
+from stages.recipe.choose import TooShort, choose
 from stages.recipe.clock import Clock, allowed
 from stages.recipe.duration import spoken
 from stages.recipe.images import look_at
@@ -16,7 +16,7 @@ from stages.recipe.machine import machine
 from stages.recipe.plan import UNKNOWN, Costs, Plan, Setting
 from stages.recipe.text import sealed, with_header
 from stages.recipe.timing import Meter
-from stages.recipe.told import header, print_plan
+from stages.recipe.told import header, print_least, print_plan
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def planned(data: str, budget: float, loading: float = 0.0) -> str:
 
     Raises:
         DataError: the data is not there, no image of it decodes, or there are too few.
-        SeppError: a budget in which nothing can be trained.
+        TooShort: a budget in which nothing can be trained; what the least takes is printed.
     """
     here = machine()  # before its load is this very command's
     images = look_at(data)
@@ -44,7 +44,11 @@ def planned(data: str, budget: float, loading: float = 0.0) -> str:
         params = _params(Plan(images, here, setting, UNKNOWN, (0,), 2))
         return meter.costs(params, setting, images, here)
 
-    plan = choose(images, here, budget, measure)
+    try:
+        plan = choose(images, here, budget, measure)
+    except TooShort as error:
+        print_least(error.least)
+        raise
     print_plan(plan)
     return sealed(with_header(params_text(plan), header(plan, budget)))
 

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.common.intervals import Z
-from stages.recipe.choose import fewest_rows, needed, shortest
+from stages.recipe.choose import budget_for, fewest_rows, least
 from stages.recipe.duration import budget_of, spoken
 from stages.recipe.images import Images
+from stages.recipe.machine import Machine
 from stages.recipe.plan import ARMS, Plan
 
 WIDTH = 96
@@ -75,10 +76,10 @@ def warnings(plan: Plan) -> list[str]:
     """What a person should know before the long run."""
     images, machine, told = plan.images, plan.machine, []
     if plan.rows < fewest_rows(images.train):
-        least = budget_of(needed(plan, shortest(plan)))
+        enough = least(plan)
         told.append(
-            f"Too short to learn much: {plan.epochs} epochs, of {shortest(plan)} at least; "
-            f"--budget {least} has them."
+            f"Too short to learn much: {plan.epochs} epochs, of {enough.epochs} at least; "
+            f"--budget {budget_for(enough)} has them."
         )
     if images.evaluable and len(plan.seeds) == 1:
         told.append("One seed does not tell whether a gain is one: seeds: [0, 1, 2] does.")
@@ -98,6 +99,8 @@ def warnings(plan: Plan) -> list[str]:
             "at do not decode and are not counted: data.skip_broken is true, which leaves such "
             "images out."
         )
+    if machine.busy:
+        told.append(_busy(machine))
     if machine.there > machine.devices:
         told.append(
             f"{machine.there} GPUs are there, of which SEPP_DEVICES uses {machine.devices}: with "
@@ -111,10 +114,33 @@ def _points(tests: int) -> int:
     return round(100 * Z * 0.5 / math.sqrt(tests))
 
 
+def _busy(machine: Machine) -> str:
+    cores = f"{machine.all_cores} core{'s' * (machine.all_cores > 1)}"
+    return (
+        f"This machine is busy with other work (load {machine.load:.1f} on {cores}), which is in "
+        "all of these times: it takes less when that is over."
+    )
+
+
 def print_plan(plan: Plan) -> None:
+    _print([*facts(plan), _table(plan), *warnings(plan)])
+
+
+def print_least(plan: Plan) -> None:
+    """What `plan`, the least that learns something, takes, where even that is too long."""
+    busy = [_busy(plan.machine)] if plan.machine.busy else []
+    found = facts(plan)
+    found[-1] = found[-1].replace("Chosen:", "At least:", 1)
+    _print([*found, _table(plan), *busy])
+
+
+def _print(told: list[str | Table]) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
-    for text in facts(plan):
-        console.print(text)
+    for part in told:
+        console.print(part)
+
+
+def _table(plan: Plan) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage")
     for name in ("runs", "each", "together"):
@@ -124,6 +150,4 @@ def print_plan(plan: Plan) -> None:
         table.add_row(line.stage, str(line.runs), each, spoken(line.runs * line.seconds))
     table.add_section()
     table.add_row("whole", "", "", spoken(plan.seconds))
-    console.print(table)
-    for text in warnings(plan):
-        console.print(text)
+    return table

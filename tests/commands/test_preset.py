@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +146,7 @@ def broken(root: Path) -> None:
             "Error: --budget: 'soon' is no length of time; 30m, 8h, 2d and 1h30m are",
         ),
         (photographs, ["--data", "imagefolder", "--budget", ""], "--budget: '' is no length"),
-        (photographs, ["--data", "imagefolder", "--budget", "1m"], "the least is 2m"),
+        (photographs, ["--data", "imagefolder", "--budget", "1m"], "--budget 12m is the least"),
         (photographs, [], "needs --data"),
     ],
 )
@@ -154,6 +155,18 @@ def test_bad_input(folder, timed, prepared, arguments, told):
         prepared(folder / "raw")
     assert told in refused(sepp("auto", *arguments))
     assert not PARAMS.exists()
+
+
+def test_a_refusal_of_the_budget_shows_what_the_least_takes(folder, timed):
+    photographs(folder / "raw")
+    result = sepp("auto", "--data", "imagefolder", "--budget", "1m")
+    least = re.search(r"--budget (\d+)m is the least", refused(result))[1]
+    text = " ".join(result.output.split())
+    assert "At least: resnet10-w16" in text
+    assert re.search(r" pretrain 2 .* whole \d+ min ", text)
+    accepted = sepp("auto", "--data", "imagefolder", "--budget", f"{least}m")
+    assert accepted.exit_code == 0
+    assert "Too short" not in accepted.output
 
 
 def test_a_root_that_is_no_folder_is_named(folder, monkeypatch):
