@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import subprocess
 import time
 from pathlib import Path
@@ -69,6 +71,8 @@ def _planned(data: str, budget: float) -> str:
     began = time.perf_counter()
     from stages.recipe.auto import planned  # late: it loads torch
 
+    # At its end Python would search all that torch has loaded for cycles, again and again.
+    atexit.register(gc.freeze)
     return planned(data, budget, loading=time.perf_counter() - began)
 
 
