@@ -15,6 +15,7 @@ from stages.common.command import command
 from stages.common.errors import SeppError
 from stages.common.sections import plugins
 from stages.recipe.duration import seconds_of
+from stages.recipe.images import look_at
 from stages.recipe.other import on_other_data
 from stages.recipe.records import records
 from stages.recipe.text import PRESETS, is_sealed, preset, values_of
@@ -68,12 +69,13 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
 
 def _planned(data: str, budget: float) -> str:
     """A recipe for `data` and this machine."""
+    images = look_at(data)
     began = time.perf_counter()
-    from stages.recipe.auto import planned  # late: it loads torch
+    from stages.recipe.auto import planned  # late: it loads torch, for many seconds
 
     # At its end Python would search all that torch has loaded for cycles, again and again.
     atexit.register(gc.freeze)
-    return planned(data, budget, loading=time.perf_counter() - began)
+    return planned(images, budget, loading=time.perf_counter() - began)
 
 
 def _recipe(name: str, data: str | None) -> str:

@@ -1,4 +1,4 @@
-"""`sepp preset auto`: looks at images and machine, times some steps, and makes a plan of them."""
+"""`sepp preset auto`: times some steps on this machine, and makes a plan for images of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stages.common.params import AllParams, load_all
 from stages.recipe.choose import TooShort, choose
 from stages.recipe.clock import Clock, allowed
 from stages.recipe.duration import spoken
-from stages.recipe.images import look_at
+from stages.recipe.images import Images
 from stages.recipe.leaves import params_text
 from stages.recipe.machine import machine
 from stages.recipe.plan import UNKNOWN, Costs, Plan, Setting
@@ -21,19 +21,17 @@ from stages.recipe.told import header, print_least, print_plan
 log = logging.getLogger(__name__)
 
 
-def planned(data: str, budget: float, loading: float = 0.0) -> str:
-    """The text of params.yaml for the data set `data`, to be trained on within `budget` seconds.
+def planned(images: Images, budget: float, loading: float = 0.0) -> str:
+    """The text of params.yaml for `images`, to be trained on within `budget` seconds.
 
     Args:
         loading: seconds that this process took to load torch.
 
     Raises:
-        DataError: the data is not there, no image of it decodes, or there are too few.
+        DataError: there are too few images.
         TooShort: a budget in which nothing can be trained; what the least takes is printed.
     """
-    here = machine()  # before its load is this very command's
-    images = look_at(data)
-    limit = allowed(budget)
+    here, limit = machine(), allowed(budget)
     log.info("timing what a training takes on this machine, for %s at most", spoken(limit))
     meter = Meter(Clock(limit), loading)
 
