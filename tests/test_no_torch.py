@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -39,3 +40,21 @@ def test_nothing_that_all_stages_share_loads_torch():
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_images_that_are_not_there_are_missed_before_torch_is_loaded(tmp_path):
+    code = (
+        "import sys, click; from stages.commands.preset import main\n"
+        "try: main(['auto', '--data', 'imagefolder', '--force'], standalone_mode=False)\n"
+        f"except click.ClickException: print(*(set({HEAVY!r}) & set(sys.modules)), 'refused')"
+    )
+    environment = {**os.environ, "SEPP_DATA_ROOT": str(tmp_path / "nowhere")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "refused"

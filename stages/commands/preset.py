@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import subprocess
+import time
 from pathlib import Path
 
 import click
@@ -12,6 +15,7 @@ from stages.common.command import command
 from stages.common.errors import SeppError
 from stages.common.sections import plugins
 from stages.recipe.duration import seconds_of
+from stages.recipe.images import look_at
 from stages.recipe.other import on_other_data
 from stages.recipe.records import records
 from stages.recipe.text import PRESETS, is_sealed, preset, values_of
@@ -53,12 +57,7 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
         raise SeppError("auto: needs --data, e.g. --data imagefolder with SEPP_DATA_ROOT set")
     if not force:
         _check_replaceable(PARAMS)
-    if name == AUTO:
-        from stages.recipe.auto import planned  # late: it loads torch
-
-        written = planned(data, seconds)
-    else:
-        written = _recipe(name, data)
+    written = _planned(data, seconds) if name == AUTO else _recipe(name, data)
     with artifacts.atomic(PARAMS) as partial:
         partial.write_text(written, encoding="utf-8")
     for file, record in records(data or name).items():
@@ -66,6 +65,17 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
     click.echo(
         f"params.yaml is now the {name} preset{f' on {data}' if data else ''}; run `dvc repro`"
     )
+
+
+def _planned(data: str, budget: float) -> str:
+    """A recipe for `data` and this machine."""
+    images = look_at(data)
+    began = time.perf_counter()
+    from stages.recipe.auto import planned  # late: it loads torch, for many seconds
+
+    # At its end Python would search all that torch has loaded for cycles, again and again.
+    atexit.register(gc.freeze)
+    return planned(images, budget, loading=time.perf_counter() - began)
 
 
 def _recipe(name: str, data: str | None) -> str:

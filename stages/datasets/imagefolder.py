@@ -67,7 +67,7 @@ def _folders(root: Path) -> dict[str, Path]:
         taken = [name for name in inside if name.lower() in ("train", "training", *TESTS)]
         if taken:
             raise DataError(f"{root}: holds {taken[0]}/, but no train/; {LAYOUT}")
-        log.info("%s: has no train/: all images below it train, and its folders are classes", root)
+        log.info("%s: has no train/, so it is taken for train/: its folders are classes", root)
         return {"train": root}
     # A competition's test/ has no class folders, for its labels are secret: val/ goes before it.
     tests = [root / name for name in TESTS if name in inside]

@@ -1,38 +1,52 @@
-"""`sepp preset auto`: looks at images and machine, times some steps, and makes a plan of them."""
+"""`sepp preset auto`: times some steps on this machine, and makes a plan for images of them."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
-from stages import datasets
-from stages.common import env
 from stages.common.params import AllParams, load_all
-from stages.recipe.choose import choose
-from stages.recipe.images import look
+from stages.recipe.choose import TooShort, choose
+from stages.recipe.clock import Clock, allowed
+from stages.recipe.duration import spoken
+from stages.recipe.images import Images
 from stages.recipe.leaves import params_text
 from stages.recipe.machine import machine
 from stages.recipe.plan import UNKNOWN, Costs, Plan, Setting
 from stages.recipe.text import sealed, with_header
 from stages.recipe.timing import Meter
-from stages.recipe.told import header, print_plan
+from stages.recipe.told import header, print_least, print_plan
+
+log = logging.getLogger(__name__)
 
 
-def planned(data: str, budget: float) -> str:
-    """The text of params.yaml for the data set `data`, to be trained on within `budget` seconds.
+def planned(images: Images, budget: float, loading: float = 0.0) -> str:
+    """The text of params.yaml for `images`, to be trained on within `budget` seconds.
+
+    Args:
+        loading: seconds that this process took to load torch.
 
     Raises:
-        DataError: the data is not there, no image of it decodes, or there are too few.
-        SeppError: a budget in which nothing can be trained.
+        DataError: there are too few images.
+        TooShort: a budget in which nothing can be trained; what the least takes is printed.
     """
-    images = look(data, datasets.read(data, env.data_root()), env.data_root())
-    here, meter = machine(), Meter()
+    here, limit = machine(), allowed(budget)
+    log.info("timing what a training takes on this machine, for %s at most", spoken(limit))
+    meter = Meter(Clock(limit), loading)
 
-    def measure(setting: Setting) -> Costs:
+    def measure(setting: Setting) -> Costs | None:
+        if not meter.has_time:
+            log.info("%s: no time to time it, so it is not considered", setting.network.backbone)
+            return None
         params = _params(Plan(images, here, setting, UNKNOWN, (0,), 2))
         return meter.costs(params, setting, images, here)
 
-    plan = choose(images, here, budget, measure)
+    try:
+        plan = choose(images, here, budget, measure)
+    except TooShort as error:
+        print_least(error.least)
+        raise
     print_plan(plan)
     return sealed(with_header(params_text(plan), header(plan, budget)))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from stages.common.errors import DataError, SeppError
-from stages.recipe.duration import budget_of
+from stages.recipe.duration import budget_of, spoken
 from stages.recipe.images import Images
 from stages.recipe.machine import Machine
 from stages.recipe.plan import Costs, Network, Plan, Setting
@@ -20,7 +20,19 @@ SEEDS = (0, 1, 2)  # the fewest that tell whether a gain is one
 MANY = 100_000  # images from which on MoCo, whose queue is far below them, is the method
 SMALL = 64  # pixels: images below are seen whole, by a network for small ones
 
-Measure = Callable[[Setting], Costs]
+Measure = Callable[[Setting], Costs | None]
+
+
+class TooShort(SeppError):
+    """A budget in which nothing can be trained; `least` is what one at least would be."""
+
+    def __init__(self, budget: float, least: Plan) -> None:
+        self.least = least
+        super().__init__(
+            f"--budget {budget_of(budget)}: too short for {least.images.train:,} training images "
+            f"on this machine; --budget {budget_for(least)} is the least to learn something: "
+            f"{spoken(least.seconds)} of work, and a reserve"
+        )
 
 
 def choose(images: Images, machine: Machine, budget: float, measure: Measure) -> Plan:
@@ -28,12 +40,12 @@ def choose(images: Images, machine: Machine, budget: float, measure: Measure) ->
     seed where even of that three are too long.
 
     Args:
-        measure: what a setting costs on this machine; asked from the cheapest on, until one is too
-            dear.
+        measure: what a setting costs on this machine, None where there is no time to find out;
+            asked from the cheapest on, until one is too dear.
 
     Raises:
         DataError: fewer images than a training takes.
-        SeppError: a budget in which nothing can be trained; says the least.
+        TooShort: a budget in which nothing can be trained; says the least.
     """
     if images.train < FEWEST:
         raise DataError(
@@ -44,7 +56,10 @@ def choose(images: Images, machine: Machine, budget: float, measure: Measure) ->
     best: Plan | None = None
     for network in networks(images, machine):
         chosen = setting(network, images, machine)
-        plan = longest(Plan(images, machine, chosen, measure(chosen), seeds, 0), budget)
+        costs = measure(chosen)
+        if costs is None:
+            break
+        plan = longest(Plan(images, machine, chosen, costs, seeds, 0), budget)
         if best is None or plan.rows >= enough(images.train):
             best = plan
         if plan.rows < enough(images.train):
@@ -52,12 +67,7 @@ def choose(images: Images, machine: Machine, budget: float, measure: Measure) ->
     if best.rows < fewest_rows(images.train):
         best = longest(replace(best, seeds=SEEDS[:1]), budget)
     if best.epochs < SHORTEST:
-        least = needed(best, SHORTEST)
-        raise SeppError(
-            f"--budget {budget_of(budget)}: too short for {images.train:,} training images on this "
-            f"machine; the least is {budget_of(least)}, and --budget "
-            f"{budget_of(needed(best, shortest(best)))} is the least to learn something"
-        )
+        raise TooShort(budget, least(best))
     return best
 
 
@@ -107,7 +117,7 @@ def kept(view: int, images: Images, machine: Machine) -> tuple[int, bool]:
 
 def _gib(pixels: int, images: Images) -> float:
     """Of all images decoded, if each has so many pixels."""
-    return (images.train + images.test) * pixels * 3 / 2**30
+    return images.kept * pixels * 3 / 2**30
 
 
 def enough(images: int) -> int:
@@ -121,9 +131,15 @@ def fewest_rows(images: int) -> int:
     return max(10 * images, min(50_000, LONGEST // 2 * images))
 
 
-def shortest(plan: Plan) -> int:
-    """Epochs below which little is learnt."""
-    return math.ceil(fewest_rows(plan.images.train) / plan.images.train)
+def least(plan: Plan) -> Plan:
+    """The least of `plan` that learns something: one seed, and as few epochs as that takes."""
+    epochs = math.ceil(fewest_rows(plan.images.train) / plan.images.train)
+    return replace(plan, seeds=SEEDS[:1], epochs=epochs + epochs % 2)
+
+
+def budget_for(plan: Plan) -> str:
+    """The --budget that holds `plan`."""
+    return budget_of(plan.seconds / SHARE)
 
 
 def longest(plan: Plan, budget: float) -> Plan:
@@ -133,8 +149,3 @@ def longest(plan: Plan, budget: float) -> Plan:
     left = SHARE * budget - none
     epochs = max(0, min(LONGEST, int(left / each)))
     return replace(plan, epochs=epochs - epochs % 2)
-
-
-def needed(plan: Plan, epochs: int) -> float:
-    """Seconds of budget that `plan` takes with so many epochs."""
-    return replace(plan, epochs=epochs + epochs % 2).seconds / SHARE

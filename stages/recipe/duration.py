@@ -17,7 +17,7 @@ def seconds_of(text: str) -> float:
     numbers = parts.groups(default="0") if parts else ()
     total = sum(float(n) * unit for n, unit in zip(numbers, UNITS.values(), strict=False))
     if not total:
-        raise SeppError(f"--budget {text!r}: is no length of time; 30m, 8h, 2d and 1h30m are")
+        raise SeppError(f"--budget: {text!r} is no length of time; 30m, 8h, 2d and 1h30m are")
     return total
 
 

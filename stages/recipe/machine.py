@@ -11,6 +11,7 @@ from pathlib import Path
 from stages.common import env
 
 GIB = 2**30
+BUSY = 0.75  # processes a core: above, other work is in all that is timed
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,17 @@ class Machine:
     workers: int  # SEPP_WORKERS
     memory: float  # GiB
     device_memory: float  # GiB of a GPU, 0 without one
+    load: float = 0.0  # processes that ran or waited to run, on average of the last minute
+    all_cores: int = 1  # of the machine, whose load that is
 
     @property
     def gpu(self) -> bool:
         return self.kind != "cpu"
+
+    @property
+    def busy(self) -> bool:
+        """Whether so much else runs that all takes longer."""
+        return self.load > BUSY * self.all_cores
 
     @property
     def decoders(self) -> float:
@@ -55,6 +63,13 @@ def _allowed() -> float:
     return math.inf
 
 
+def _load() -> float:
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # not on every system
+        return 0.0
+
+
 def machine() -> Machine:
     """This one, as the environment (SEPP_ACCELERATOR, SEPP_DEVICES) lets a training use it."""
     import torch  # late: it takes seconds, and not all commands need it
@@ -79,4 +94,6 @@ def machine() -> Machine:
         workers=env.workers(),
         memory=memory,
         device_memory=device_memory,
+        load=_load(),
+        all_cores=os.cpu_count() or 1,
     )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stages import datasets
-from stages.common import env
 from stages.common.sections import BUNDLED
-from stages.recipe.images import look
+from stages.recipe.images import look_at
 from stages.recipe.text import Leaf, preset, sealed, values_of, with_leaves
 
 SMALL = 64  # pixels: a smaller view of a much larger image shows hardly anything of it
@@ -19,7 +17,7 @@ def on_other_data(name: str, data: str) -> str:
     Raises:
         DataError: the data is not there, or no image of it decodes.
     """
-    found = look(data, datasets.read(data, env.data_root()), env.data_root())
+    found = look_at(data)
     sample, plain = found.sample, preset(name)
     view = values_of(plain)["views"]["image_size"]
     measured = f"measured on {sample.count} images of {data}"

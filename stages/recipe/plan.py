@@ -87,11 +87,12 @@ class Plan:
     def expected(self) -> list[Line]:
         """The stages of `dvc repro`, in their order."""
         costs, images, runs = self.costs, self.images, len(ARMS) * len(self.seeds)
-        every, epoch, embed = images.train + images.test, self.steps * self._step, self._embed
+        every, epoch, embed = images.kept, self.steps * self._step, self._embed
         looks = 1 + self.setting.packed  # to check an image, and to pack it
         pairs = self.mined**2 / 2
         # Multiples of `light` are what such runs took: of FAISS to start, of charts to draw.
-        probe = every * embed + PROBE_EPOCHS * costs.probe if images.evaluable else 0.0
+        evaluated = images.train + images.test if images.evaluable else 0
+        probe = evaluated * embed + PROBE_EPOCHS * costs.probe if evaluated else 0.0
         return [
             Line("source", 1, 2 * costs.light),  # and DVC's own start
             Line("prepare", 1, costs.light + looks * every * images.sample.decode),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,7 @@ from stages.common import artifacts
 from stages.common.images import ImageStore
 from stages.common.params import AllParams
 from stages.evaluation._linear import FeatureBatches, Probe
+from stages.recipe.clock import Clock, Stopwatch
 from stages.recipe.images import Images
 from stages.recipe.machine import Machine
 from stages.recipe.plan import Costs, Setting
@@ -33,11 +36,12 @@ from stages.ssl.methods import Method
 from stages.ssl.pretraining import Pretraining, new_method
 from stages.ssl.trainer import fit
 
+log = logging.getLogger(__name__)
 DVC = 4  # its share of a stage, for digests and a long dvc.lock, in starts of one without torch
 WIDE = 128  # dimensions of an embedding
 KEPT = 64  # images that are timed with
-PATIENCE = 4.0  # seconds after which a part has been timed for long enough
-MOST, FEWEST = 60, 3  # steps of it
+MOST = 60  # steps that are timed
+LARGER = 20  # steps of a network, in whose time a few of the next larger one are timed
 
 
 @dataclass(frozen=True)
@@ -52,21 +56,25 @@ class Nowhere:
 
 
 class Timed:
-    """Beside a `Fit`: notes when each step ends, and ends after PATIENCE."""
+    """Beside a `Fit`: notes when each step ends, and ends when that was for the last time.
+
+    Args:
+        until: see `Stopwatch`.
+    """
+
+    def __init__(self, until: float, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.until = until
+
+    def on_train_start(self) -> None:
+        self.watch = Stopwatch(self.until)
 
     def on_train_batch_end(self, *arguments: Any) -> None:
         if torch.accelerator.is_available():
             torch.accelerator.synchronize()
-        ends = self.ends = [*getattr(self, "ends", ()), time.perf_counter()]
-        if len(ends) >= FEWEST and ends[-1] - ends[0] > PATIENCE:
-            self.steps = len(ends)
+        if self.watch.lap():
+            self.steps = len(self.watch.ends)
         super().on_train_batch_end(*arguments)
-
-    @property
-    def seconds(self) -> float:
-        """A step, without the first ones."""
-        first = len(self.ends) // 4
-        return (self.ends[-1] - self.ends[first]) / (len(self.ends) - 1 - first)
 
 
 class TimedPretraining(Timed, Pretraining):
@@ -78,14 +86,40 @@ class TimedProbe(Timed, Probe):
 
 
 class Meter:
-    """Costs of settings; what all of them share is timed once."""
+    """Costs of settings; what all of them share is timed once.
+
+    Args:
+        clock: how long all of it may take. Each thing is done once in any case.
+        loading: seconds that this process took to load torch, which are taken where another one
+            would have no time to do so.
+    """
+
+    def __init__(self, clock: Clock, loading: float = 0.0) -> None:
+        self.clock, self.loading = clock, loading
+        self.largest = 0.0  # seconds of a step of the last network that was timed
+
+    @property
+    def has_time(self) -> bool:
+        """Whether there is time for the next larger network."""
+        return self.clock.left >= LARGER * self.largest
 
     @cached_property
     def starts(self) -> tuple[float, float]:
         """Seconds in which a stage starts and ends, without torch and with it, under DVC."""
-        light = _start("import stages.combine")
-        heavy = _start("import stages.pretrain, stages.ssl.preflight, kornia.augmentation")
+        light, _ = _start("import stages.combine", self.clock.left / 4)
+        log.info("timed the start of a stage: %.3g s", light)
+        heavy = self._heavy_start(self.clock.left / 2)
         return light + DVC * light, heavy + DVC * light
+
+    def _heavy_start(self, limit: float) -> float:
+        if self.loading >= limit:  # another process would hardly be faster
+            log.info("a stage with torch starts as this command did: %.3g s", self.loading)
+            return self.loading
+        imports = "import stages.pretrain, stages.ssl.preflight, kornia.augmentation"
+        heavy, ended = _start(imports, limit)
+        least = "" if ended else " or more"
+        log.info("timed the start of a stage with torch: %.3g s%s", heavy, least)
+        return heavy
 
     @cached_property
     def comparison(self) -> float:
@@ -100,7 +134,10 @@ class Meter:
 
     def costs(self, params: AllParams, setting: Setting, images: Images, machine: Machine) -> Costs:
         """Of training as `params` say, which are the setting's."""
-        with tempfile.TemporaryDirectory() as folder, _one_device():
+        starts, comparison, clock = self.starts, self.comparison, self.clock
+        # Their own progress would stop part-way; what was timed is logged.
+        silent = redirect_stderr(io.StringIO())
+        with tempfile.TemporaryDirectory() as folder, _one_device(), silent:
             state = Nowhere(Path(folder))
             store = _store(state.folder, setting.stored)
             block = dict(params.methods[setting.method])
@@ -109,13 +146,11 @@ class Meter:
             method = new_method(params.pretrain, block, params.views, params.seed)
             encoder = _encoder(params, method)
             rows = setting.batch // machine.devices
-            return Costs(
-                *self.starts,
-                step=_step(params, method, store, rows, images, state),
-                embed=_embed(encoder, store),
-                probe=_probe(params, encoder.feature_dim, images, state),
-                compare=self.comparison,
-            )
+            step = _step(params, method, store, rows, images, state, clock.until(1 / 2))
+            embed = _embed(encoder, store, clock.until(1 / 2))
+            probe = _probe(params, encoder.feature_dim, images, state, clock.until(1))
+        self.largest = step
+        return Costs(*starts, step=step, embed=embed, probe=probe, compare=comparison)
 
 
 @contextmanager
@@ -161,11 +196,16 @@ def _encoder(params: AllParams, method: Method) -> Encoder:
     return Encoder(config)
 
 
-def _start(imports: str) -> float:
-    """Seconds in which a process has imported what a stage needs, and ended."""
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", imports], check=True, capture_output=True)
-    return time.perf_counter() - began
+def _start(imports: str, limit: float) -> tuple[float, bool]:
+    """Seconds in which a process has imported what a stage needs, and ended; and whether it has,
+    or was ended after `limit` seconds."""
+    began, ended = time.perf_counter(), True
+    try:
+        command = [sys.executable, "-c", imports]
+        subprocess.run(command, check=True, capture_output=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        ended = False
+    return time.perf_counter() - began, ended
 
 
 def _step(
@@ -175,27 +215,31 @@ def _step(
     batch: int,
     images: Images,
     state: Nowhere,
+    until: float,
 ) -> float:
     """Seconds of an optimiser step, with its share of what an epoch costs beside its steps."""
     rows = instance_rows(np.arange(min(images.train, MOST * batch)) % KEPT)
     views = method.row_views(params.views)
     batches = PairBatches(rows, store, views, batch, params.seed, "pretrain")
-    module = TimedPretraining(method, batches, Course(MOST, MOST, MOST))
-    size = f"{params.views.image_size} px"
-    fit(module, state, f"time {params.pretrain.backbone} at {size}", params.pretrain.precision)
-    return module.seconds
+    module = TimedPretraining(until, method, batches, Course(MOST, MOST, MOST))
+    label = f"{params.pretrain.backbone} at {params.views.image_size} px"
+    fit(module, state, label, params.pretrain.precision)
+    log.info("timed a step of %s: %s", label, module.watch)
+    return module.watch.seconds
 
 
-def _embed(encoder: Encoder, store: ImageStore) -> float:
+def _embed(encoder: Encoder, store: ImageStore, until: float) -> float:
     """Seconds an image."""
     ids, size = np.arange(4 * KEPT) % KEPT, KEPT // 2
-    ends = [
-        time.perf_counter() for _ in encode(encoder, store, ids, "projection", size, "time embed")
-    ]
-    return (ends[-1] - ends[0]) / (len(ids) - size)
+    watch = Stopwatch(until)
+    for _ in encode(encoder, store, ids, "projection", size, "embed"):
+        if watch.lap():
+            break
+    log.info("timed embedding %s images: %s", size, watch)
+    return watch.seconds / size
 
 
-def _probe(params: AllParams, dim: int, images: Images, state: Nowhere) -> float:
+def _probe(params: AllParams, dim: int, images: Images, state: Nowhere, until: float) -> float:
     """Seconds of an epoch of the linear classifier."""
     settings = params.linear_eval
     count = min(max(images.labelled, settings.batch_size), MOST * settings.batch_size)
@@ -203,7 +247,8 @@ def _probe(params: AllParams, dim: int, images: Images, state: Nowhere) -> float
     features = torch.rand(count, dim, generator=rng)
     labels = torch.arange(count) % max(2, images.classes)
     batches = FeatureBatches(features, labels, settings.batch_size, params.seed)
-    probe = TimedProbe(dim, max(2, images.classes), settings, batches)
+    probe = TimedProbe(until, dim, max(2, images.classes), settings, batches)
     probe.steps = MOST
-    fit(probe, state, "time linear classifier")
-    return probe.seconds * max(1, images.labelled // settings.batch_size)
+    fit(probe, state, "linear classifier")
+    log.info("timed a step of the linear classifier: %s", probe.watch)
+    return probe.watch.seconds * max(1, images.labelled // settings.batch_size)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from stages.recipe.choose import fewest_rows, needed, shortest
+from stages.common.intervals import Z
+from stages.recipe.choose import budget_for, fewest_rows, least
 from stages.recipe.duration import budget_of, spoken
 from stages.recipe.images import Images
+from stages.recipe.machine import Machine
 from stages.recipe.plan import ARMS, Plan
 
 WIDTH = 96
+FEW_TESTS = 200  # test images below which an accuracy is known to less than 7 points
 
 
 def header(plan: Plan, budget: float) -> list[str]:
@@ -59,8 +63,10 @@ def described(images: Images) -> str:
     edges = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     classes = f"{images.classes:,} classes" if images.classes else "no labels"
     held = f" (data.split: {images.split})" if images.split else ""
+    held += f", {images.unused:,} more to test without a label" if images.unused else ""
+    about = "about " if images.estimated else ""
     return (
-        f"{images.train:,} of {images.name} to train on and {images.test:,} to test{held}, "
+        f"{about}{images.train:,} of {images.name} to train on and {images.test:,} to test{held}, "
         f"{classes}, {'grey' if sample.grey else 'in colour'}, shorter edge {edges} pixels in "
         f"{sample.count:,} of them"
     )
@@ -70,13 +76,18 @@ def warnings(plan: Plan) -> list[str]:
     """What a person should know before the long run."""
     images, machine, told = plan.images, plan.machine, []
     if plan.rows < fewest_rows(images.train):
-        least = budget_of(needed(plan, shortest(plan)))
+        enough = least(plan)
         told.append(
-            f"Too short to learn much: {plan.epochs} epochs, of {shortest(plan)} at least; "
-            f"--budget {least} has them."
+            f"Too short to learn much: {plan.epochs} epochs, of {enough.epochs} at least; "
+            f"--budget {budget_for(enough)} has them."
         )
     if images.evaluable and len(plan.seeds) == 1:
         told.append("One seed does not tell whether a gain is one: seeds: [0, 1, 2] does.")
+    if images.evaluable and images.test < FEW_TESTS:
+        told.append(
+            f"{images.test} test images are few: they tell an accuracy to within "
+            f"{_points(images.test)} points or so, {FEW_TESTS} to within {_points(FEW_TESTS)}."
+        )
     if not images.evaluable:
         told.append(
             "Without labels of two classes nothing is evaluated; people may judge pairs, with "
@@ -85,8 +96,11 @@ def warnings(plan: Plan) -> list[str]:
     if images.sample.broken:
         told.append(
             f"{images.sample.broken} of {images.sample.broken + images.sample.count} images looked "
-            "at do not decode: data.skip_broken is true, which leaves such images out."
+            "at do not decode and are not counted: data.skip_broken is true, which leaves such "
+            "images out."
         )
+    if machine.busy:
+        told.append(_busy(machine))
     if machine.there > machine.devices:
         told.append(
             f"{machine.there} GPUs are there, of which SEPP_DEVICES uses {machine.devices}: with "
@@ -95,10 +109,38 @@ def warnings(plan: Plan) -> list[str]:
     return told
 
 
+def _points(tests: int) -> int:
+    """Percentage points to either side that the 95 % interval of a middling accuracy has."""
+    return round(100 * Z * 0.5 / math.sqrt(tests))
+
+
+def _busy(machine: Machine) -> str:
+    cores = f"{machine.all_cores} core{'s' * (machine.all_cores > 1)}"
+    return (
+        f"This machine is busy with other work (load {machine.load:.1f} on {cores}), which is in "
+        "all of these times: it takes less when that is over."
+    )
+
+
 def print_plan(plan: Plan) -> None:
+    _print([*facts(plan), _table(plan), *warnings(plan)])
+
+
+def print_least(plan: Plan) -> None:
+    """What `plan`, the least that learns something, takes, where even that is too long."""
+    busy = [_busy(plan.machine)] if plan.machine.busy else []
+    found = facts(plan)
+    found[-1] = found[-1].replace("Chosen:", "At least:", 1)
+    _print([*found, _table(plan), *busy])
+
+
+def _print(told: list[str | Table]) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
-    for text in facts(plan):
-        console.print(text)
+    for part in told:
+        console.print(part)
+
+
+def _table(plan: Plan) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage")
     for name in ("runs", "each", "together"):
@@ -108,6 +150,4 @@ def print_plan(plan: Plan) -> None:
         table.add_row(line.stage, str(line.runs), each, spoken(line.runs * line.seconds))
     table.add_section()
     table.add_row("whole", "", "", spoken(plan.seconds))
-    console.print(table)
-    for text in warnings(plan):
-        console.print(text)
+    return table

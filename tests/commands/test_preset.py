@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -142,10 +143,10 @@ def broken(root: Path) -> None:
         (
             photographs,
             ["--data", "imagefolder", "--budget", "soon"],
-            "'soon': is no length of time",
+            "Error: --budget: 'soon' is no length of time; 30m, 8h, 2d and 1h30m are",
         ),
-        (photographs, ["--data", "imagefolder", "--budget", ""], "'': is no length of time"),
-        (photographs, ["--data", "imagefolder", "--budget", "1m"], "the least is 2m"),
+        (photographs, ["--data", "imagefolder", "--budget", ""], "--budget: '' is no length"),
+        (photographs, ["--data", "imagefolder", "--budget", "1m"], "--budget 12m is the least"),
         (photographs, [], "needs --data"),
     ],
 )
@@ -154,6 +155,32 @@ def test_bad_input(folder, timed, prepared, arguments, told):
         prepared(folder / "raw")
     assert told in refused(sepp("auto", *arguments))
     assert not PARAMS.exists()
+
+
+def test_a_refusal_of_the_budget_shows_what_the_least_takes(folder, timed):
+    photographs(folder / "raw")
+    result = sepp("auto", "--data", "imagefolder", "--budget", "1m")
+    least = re.search(r"--budget (\d+)m is the least", refused(result))[1]
+    text = " ".join(result.output.split())
+    assert "At least: resnet10-w16" in text
+    assert re.search(r" pretrain 2 .* whole \d+ min ", text)
+    accepted = sepp("auto", "--data", "imagefolder", "--budget", f"{least}m")
+    assert accepted.exit_code == 0
+    assert "Too short" not in accepted.output
+
+
+def test_a_root_that_is_no_folder_is_named(folder, monkeypatch):
+    file = folder / "photos.zip"
+    file.touch()
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(file))
+    line = refused(sepp("auto", "--data", "imagefolder"))
+    assert line.startswith(f"Error: SEPP_DATA_ROOT: '{file}': is a file, and no folder; set ")
+    monkeypatch.setenv("SEPP_DATA_ROOT", str(folder / "nowhere"))
+    line = refused(sepp("digits", "--data", "imagefolder"))
+    assert line.startswith(f"Error: SEPP_DATA_ROOT: '{folder / 'nowhere'}': no such folder; set ")
+    monkeypatch.delenv("SEPP_DATA_ROOT")
+    line = refused(sepp("auto", "--data", "parquet"))
+    assert f"'{folder / 'data/raw'}' (where it is not set): no such folder" in line
 
 
 def test_a_budget_goes_with_auto_alone(folder):

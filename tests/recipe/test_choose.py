@@ -7,8 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from stages.common.errors import DataError, SeppError
-from stages.recipe.choose import SHARE, choose, enough, fewest_rows, kept, networks
+from stages.common.errors import DataError
+from stages.recipe.choose import (
+    SHARE,
+    TooShort,
+    budget_for,
+    choose,
+    enough,
+    fewest_rows,
+    kept,
+    networks,
+)
 from stages.recipe.plan import MINED, Plan
 from tests.recipe.made_plans import EIGHT, GPU, LAPTOP, images, measure_on
 
@@ -114,19 +123,31 @@ def test_with_little_time_there_is_one_seed():
     assert short.epochs > 2
 
 
+def test_what_there_is_no_time_to_time_is_not_considered():
+    known = []
+
+    def measure(setting):
+        if known:
+            return None
+        known.append(setting)
+        return measure_on(LAPTOP)(setting)
+
+    plan = choose(images(540, 900), LAPTOP, 96 * HOUR, measure)
+    assert plan.setting == known[0]
+    assert plan.epochs > 2
+
+
 def test_a_budget_that_holds_nothing_is_refused_with_the_least():
-    with pytest.raises(SeppError, match=r"--budget 1m: too short for 540 ") as refused:
+    with pytest.raises(TooShort, match=r"--budget 1m: too short for 540 ") as refused:
         chosen(images(540, 900), budget=MINUTE)
-    told = re.search(
-        r"the least is (\d+)m, and --budget (\d+)m is the least to", str(refused.value)
-    )
-    least, enough_to_learn = (int(minutes) for minutes in told.groups())
     assert "\n" not in str(refused.value)
-    assert chosen(images(540, 900), budget=least * MINUTE).epochs >= 2
-    with pytest.raises(SeppError, match=f"the least is {least}m"):
-        chosen(images(540, 900), budget=(least - 1) * MINUTE)
-    plan = chosen(images(540, 900), budget=enough_to_learn * MINUTE)
+    (least,) = re.findall(r"--budget (\d+)m is the least", str(refused.value))
+    assert budget_for(refused.value.least) == f"{least}m"
+    plan = chosen(images(540, 900), budget=int(least) * MINUTE)
     assert plan.rows >= fewest_rows(540)
+    assert plan.epochs >= refused.value.least.epochs
+    fewer = chosen(images(540, 900), budget=(int(least) - 1) * MINUTE)
+    assert fewer.rows < fewest_rows(540)
 
 
 def test_no_more_than_eight_hundred_epochs():

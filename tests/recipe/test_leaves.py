@@ -10,11 +10,12 @@ import pytest
 
 from stages.common.params import AllParams, load_all
 from stages.common.sections import plugins
-from stages.recipe.choose import choose
+from stages.recipe.choose import TooShort, choose
+from stages.recipe.duration import spoken
 from stages.recipe.leaves import params_text
 from stages.recipe.plan import Plan
 from stages.recipe.text import preset, sealed, values_of, with_header
-from stages.recipe.told import header, warnings
+from stages.recipe.told import described, header, print_least, warnings
 from stages.ssl.preflight import check_trainings
 from tests.recipe.made_plans import GPU, LAPTOP, images, measure_on
 from tests.recipe.test_choose import CASES, HOUR, MINUTE, chosen
@@ -132,18 +133,69 @@ def told(plan: Plan) -> str:
     return " ".join(warnings(plan))
 
 
+MANY = {"test": 240}  # images to test on
+
+
 def test_warnings():
-    assert told(chosen(images(540, 900))) == ""
-    short = chosen(images(540, 900), budget=5 * MINUTE)
-    assert "Too short to learn much" in told(short)
-    assert "One seed" in told(short)
-    least = float(re.search(r"--budget (\d+)m has them", told(short))[1]) * MINUTE
-    assert "Too short" not in told(chosen(images(540, 900), budget=least))
+    assert told(chosen(images(540, 900, **MANY))) == ""
     assert "3 of 259 images" in told(chosen(images(540, 900, broken=3)))
     two = replace(GPU, there=2)
     assert "SEPP_DEVICES=2" in told(choose(images(540, 900), two, HOUR, measure_on(two)))
     assert "SEPP_DEVICES" not in told(choose(images(540, 900), GPU, HOUR, measure_on(GPU)))
     assert "SEPP_DEVICES" not in told(chosen(images(540, 900), LAPTOP))
+
+
+def test_a_short_budget_is_warned_of_with_the_least_that_a_refusal_names():
+    short = chosen(images(540, 900), budget=5 * MINUTE)
+    assert "Too short to learn much" in told(short)
+    assert "One seed" in told(short)
+    least = re.search(r"--budget (\d+)m has them", told(short))[1]
+    with pytest.raises(TooShort, match=f"--budget {least}m is the least"):
+        chosen(images(540, 900), budget=MINUTE)
+    assert "Too short" not in told(chosen(images(540, 900), budget=float(least) * MINUTE))
+
+
+@pytest.mark.parametrize(
+    ("test", "words"), [(24, "within 20 points"), (120, "within 9 points"), (199, "within 7")]
+)
+def test_few_test_images_are_warned_of(test, words):
+    warned = told(chosen(images(540, 900, test=test)))
+    assert f"{test} test images are few" in warned
+    assert words in warned
+
+
+def test_few_test_images_are_not_warned_of_where_nothing_is_evaluated():
+    assert "are few" not in told(chosen(images(540, 900, test=0, labelled=0, classes=0)))
+
+
+@pytest.mark.parametrize(("load", "busy"), [(0.5, False), (1.4, False), (1.6, True), (9.0, True)])
+def test_a_busy_machine_is_told_of(load, busy):
+    machine = replace(LAPTOP, load=load, all_cores=2)
+    warned = told(chosen(images(540, 900, **MANY), machine))
+    assert ("busy" in warned) == busy
+    assert (f"load {load} on 2 cores" in warned) == busy
+
+
+def test_the_least_is_told_stage_by_stage(capsys):
+    machine = replace(LAPTOP, load=9.0, all_cores=2)
+    with pytest.raises(TooShort) as refused:
+        chosen(images(540, 900), machine, budget=MINUTE)
+    print_least(refused.value.least)
+    text = " ".join(capsys.readouterr().out.split())
+    for line in refused.value.least.expected:
+        assert f"{line.stage} {line.runs} {spoken(line.seconds)} " in text
+    assert f"whole {spoken(refused.value.least.seconds)}" in text
+    assert f"{spoken(refused.value.least.seconds)} of work" in str(refused.value)
+    assert "load 9.0 on 2 cores" in text
+    assert "At least: resnet10-w16" in text
+    assert "1 seed" in text
+
+
+def test_images_without_a_use_are_told_apart_and_counts_that_are_estimates():
+    found = images(540, 900, test=54, unused=20, estimated=True)
+    assert "about 540 of imagefolder to train on and 54 to test, 20 more" in described(found)
+    assert "about" not in described(images(540, 900))
+    assert "more to test" not in described(images(540, 900))
 
 
 def test_the_presets_that_are_taken_are_the_nearest():

@@ -11,6 +11,8 @@ from PIL import Image
 
 from stages import datasets
 from stages.common.errors import DataError
+from stages.datasets._holdout import with_test
+from stages.datasets._survey import survey
 from stages.recipe import images
 from stages.recipe.images import Images, look
 from tests.datasets import samples
@@ -133,6 +135,70 @@ def test_broken_images_are_counted(tmp_path):
     (tmp_path / "train/cat/x.jpg").write_bytes(samples.truncated_jpeg())
     sample = found(tmp_path).sample
     assert (sample.count, sample.broken) == (6, 1)
+
+
+def test_what_is_broken_neither_trains_nor_tests(tmp_path):
+    samples.folders(tmp_path, {"train/cat": 20, "train/dog": 20}, [(8, 6)])
+    for path in sorted((tmp_path / "train/cat").iterdir())[:15]:
+        path.write_bytes(samples.truncated_jpeg())
+    one = found(tmp_path)
+    assert (one.split, one.train + one.test) == (0.2, 25)
+    assert one.test < 8  # some of those that are held out are broken
+    assert one.labelled == one.train
+    assert not one.estimated
+    parts = with_test(datasets.read("imagefolder", tmp_path), "imagefolder", 0.2, seed=0)
+    left = [len(survey(*part, tmp_path).rows) for part in parts]
+    assert left == [one.train, one.test]  # as prepare will have them
+
+
+def test_of_images_that_were_not_looked_at_as_many_are_expected_to_be_broken(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MOST", 20)
+    samples.folders(tmp_path, {"train": 40}, [(8, 6)])
+    for path in sorted((tmp_path / "train").iterdir())[::2]:
+        path.write_bytes(samples.truncated_jpeg())
+    one = found(tmp_path)
+    assert one.estimated
+    assert one.train == 2 * one.sample.count
+    assert one.train + 2 * one.sample.broken == 40
+
+
+def test_broken_rows_of_parquet_are_the_right_ones(tmp_path):
+    files = [samples.encoded(samples.pixels(i)) for i in range(10)]
+    labels = [0, 1] * 4 + [-1, -1]
+    samples.shard(tmp_path / "train.parquet", [*files[:8], *[b"none"] * 2], labels)
+    one = found(tmp_path, "parquet")
+    assert (one.train + one.test, one.sample.broken) == (8, 2)
+    assert one.labelled == one.train
+
+
+@pytest.mark.parametrize(
+    ("counts", "test", "unused", "evaluable"),
+    [
+        ({"train/cat": 9, "train/dog": 9, "test/cat": 3, "test/dog": 3, "test": 5}, 6, 5, True),
+        ({"train": 9, "test": 5}, 0, 5, False),
+        ({"train/cat": 9, "test/cat": 5}, 0, 5, False),  # one class is no label
+        ({"train/cat": 10, "train/dog": 10, "test": 5}, 4, 0, True),  # a split takes their place
+    ],
+)
+def test_test_images_without_a_label_do_not_evaluate(tmp_path, counts, test, unused, evaluable):
+    samples.folders(tmp_path, counts, [(8, 6)])
+    one = found(tmp_path)
+    assert (one.test, one.unused, one.evaluable) == (test, unused, evaluable)
+    assert one.kept == one.train + test + unused
+
+
+def test_test_labels_are_of_no_use_where_no_training_image_has_one(tmp_path):
+    files = [samples.encoded(samples.pixels(i)) for i in range(6)]
+    samples.shard(tmp_path / "train.parquet", files, None)
+    samples.shard(tmp_path / "test.parquet", files, [0, 1] * 3)
+    one = found(tmp_path, "parquet")
+    assert (one.test, one.unused, one.evaluable) == (0, 6, False)
+
+
+def test_classes_of_one_image_each_are_not_divided(tmp_path):
+    samples.folders(tmp_path, {"train/cat": 1, "train/dog": 1}, [(8, 6)])
+    one = found(tmp_path)
+    assert (one.split, one.test, one.train) == (None, 0, 2)
 
 
 def test_if_all_are_broken_it_says_so(tmp_path):
