@@ -75,7 +75,7 @@ def main(
     from stages.study.spec import find
 
     stem, study = find(name)
-    planned = plan(stem, study, Choice(scale, preset, data, seeds))
+    planned = plan(stem, study, Choice(scale, preset, data, seeds), name)
     if dry:
         present.dry(planned)
     elif show:

@@ -32,7 +32,8 @@ class Point(NamedTuple):
 def gains_chart(plan: Plan, table: Sequence[Line]) -> str | None:
     """An `<svg>` with a line for each row and arm; None if there is nothing to draw."""
     for column in (*GAINS, "accuracy"):
-        found = [_point(line, column) for line in table if column in line.cells]
+        beside = not plan.moved  # gains on other data are none to be drawn on one axis with these
+        found = [_point(line, column, beside) for line in table if column in line.cells]
         points = [one for one in found if one.ours or one.paper is not None]
         if points and (any(one.ours for one in points) or column != "knn"):
             title = TITLES[column]
@@ -42,13 +43,14 @@ def gains_chart(plan: Plan, table: Sequence[Line]) -> str | None:
     return None
 
 
-def _point(line: Line, column: str) -> Point:
+def _point(line: Line, column: str, beside: bool) -> Point:
+    """Ours, and the paper's where that is to stand `beside` it."""
     cell = line.cells[column]
     named = [label for label in line.labels.values() if label != "any"]
     name = ", ".join([*named, *([line.arm] if line.arm not in (None, "sepp") else [])])
     if column in GAINS:
-        return Point(name or line.arm or "", cell.gain, cell.paper_gain)
-    return Point(name or line.arm or "", cell.measured, cell.paper)
+        return Point(name or line.arm or "", cell.gain, cell.paper_gain if beside else None)
+    return Point(name or line.arm or "", cell.measured, cell.paper if beside else None)
 
 
 def _draw(figure: Figure, title: str, points: Sequence[Point]) -> None:

@@ -63,4 +63,5 @@ def dvc(folder: Path | str, *arguments: str) -> str:
 
 
 def _output(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    # Not of blanks on the left, which `git status --porcelain` begins with.
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.rstrip()

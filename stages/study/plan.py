@@ -13,6 +13,7 @@ import functools
 import io
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from stages.common.errors import SeppError
 from stages.common.param_file import validate
 from stages.common.params import AllParams
 from stages.common.sections import BUNDLED
-from stages.comparison.differences import applied, flatten
-from stages.recipe.text import PRESETS, preset, values_of
+from stages.comparison.differences import applied, flatten, value_text
+from stages.recipe.text import PRESETS, preset, values_of, with_header
 from stages.study.scale import shrink
 from stages.study.spec import Overrides, Study
 from stages.study.trainings import Training, images, key, trainings
@@ -66,14 +67,14 @@ class Planned:
 
     @property
     def row(self) -> str:
-        return "-".join(self.labels.values()) or ALL
+        return row_of(self.labels)
 
     @property
     def arms(self) -> list[str | None]:
         """Arms and rounds; None stands for the pairs alone, where no arm is trained."""
         if self.until:
             return [None]
-        return [*self.params["arms"], *(one["name"] for one in self.params["rounds"])]
+        return arms_of(self.params)
 
     def trainings(self, code: object = "") -> dict[str, Training]:
         return trainings(self.params, self.until, code)
@@ -115,17 +116,24 @@ class Plan:
         return list(dict.fromkeys(one.seed for one in self.experiments))
 
 
-def plan(name: str, study: Study, choice: Choice = Choice()) -> Plan:
-    """The experiments of `study`; raises SeppError for an override or a value that is none."""
-    elsewhere = [one for one in (choice.preset, choice.data) if one not in (None, study.preset)]
+def plan(name: str, study: Study, choice: Choice = Choice(), asked: str | None = None) -> Plan:
+    """The experiments of `study`; raises SeppError for an override or a value that is none.
+
+    `asked` is what the command line has in place of the study's name, such as its file.
+    """
+    preset_moved = choice.preset not in (None, study.preset)
     study = study.on(choice.preset)
+    data_moved = choice.data is not None and _data_sets(name, study) != {choice.data}
+    elsewhere = [choice.preset] * preset_moved + [choice.data] * data_moved
     rehearsed = choice.scale is not None
     if rehearsed and not 0 < choice.scale < 1:
         raise SeppError(f"--scale {choice.scale:g}: needs to be between 0 and 1, such as 0.02")
     # One seed shows whether all runs.
-    seeds = choice.seeds or (study.seeds[:1] if rehearsed else study.seeds)
+    usual = study.seeds[:1] if rehearsed else study.seeds
+    seeds = choice.seeds or usual
     named = "-".join([f"{REHEARSAL}{name}" if rehearsed else name, *elsewhere])
     rows = [(labels, *_params(name, labels, study, own, choice)) for labels, own in _rows(study)]
+    _check_table(name, study, rows)
     found = []
     for seed in seeds:
         for labels, base, params in rows:
@@ -136,9 +144,52 @@ def plan(name: str, study: Study, choice: Choice = Choice()) -> Plan:
             # As git takes it for a ref, and a file system for a file.
             short = re.sub(r"[^A-Za-z0-9.]+", "-", title)
             found.append(Planned(short, labels, seed, base, whole, study.until))
+    # A table of other seeds is not to take the place of the study's own.
+    others = [] if set(seeds) == set(usual) else ["seeds", *map(str, seeds)]
     return Plan(
-        named, study, choice, bool(elsewhere), f"sepp study {name}{choice.options()}", found
+        name="-".join([named, *others]),
+        study=study,
+        choice=choice,
+        moved=bool(elsewhere),
+        command=f"sepp study {shlex.quote(asked or name)}{choice.options()}",
+        experiments=found,
     )
+
+
+def _data_sets(name: str, study: Study) -> set[str]:
+    """Those that the study's rows are of."""
+    return {
+        own.get("data.name") or _preset(own.get("preset", study.preset), name)[1]["data"]["name"]
+        for _, own in _rows(study)
+    }
+
+
+def _check_table(name: str, study: Study, rows: Sequence[tuple[dict, str, dict]]) -> None:
+    """Raises SeppError for rows that have one name, and for what the table would lack."""
+    known = [row_of(labels) for labels, _, _ in rows]
+    if twice := [row for row in known if known.count(row) > 1]:
+        raise SeppError(f"{name}: two rows are called {twice[0]}: call a choice otherwise")
+    arms = {arm for _, _, params in rows for arm in arms_of(params)}
+    if missing := set(study.arms or ()) - arms:
+        raise SeppError(
+            f"{name}: arms: no row has {min(missing)}; there are {', '.join(sorted(arms))}"
+        )
+    for column, values in (study.paper.values if study.paper else {}).items():
+        told_of = {arm for told in values.values() if isinstance(told, dict) for arm in told}
+        if strange := ({value_text(label) for label in values} - {*known}) or told_of - arms:
+            raise SeppError(
+                f"{name}: paper.values.{column}: {min(strange)} is no row, and no arm of one; "
+                f"rows are {', '.join(known)}"
+            )
+
+
+def row_of(labels: Mapping[str, str]) -> str:
+    return "-".join(labels.values()) or ALL
+
+
+def arms_of(params: Mapping[str, Any]) -> list[str]:
+    """Arms and rounds."""
+    return [*params["arms"], *(one["name"] for one in params["rounds"])]
 
 
 def _rows(study: Study) -> Iterator[tuple[dict[str, str], Overrides]]:
@@ -169,7 +220,9 @@ def _params(
     for parameter, value in changes.items():
         replace(params, parameter, value, where)
     if choice.scale is not None:
+        validate(Path(where), AllParams, params)  # as it is written, which shrinking relies on
         params = shrink(params, choice.scale, images(params["data"]))
+        base = with_header(base, [f"A rehearsal, at scale {choice.scale:g}, of {where}."])
     return base, params
 
 

@@ -75,8 +75,20 @@ def dry(chosen: Plan) -> None:
 
 
 def show(chosen: Plan) -> None:
-    """Write the study's table, as it is at the moment."""
-    _write(chosen, outcomes(chosen))
+    """Write the study's table, as it is at the moment.
+
+    Raises SeppError where nothing of it has run here, and one that was made elsewhere is there:
+    git has that, and not the experiments that it is of.
+    """
+    found = outcomes(chosen)
+    if (old := spec.TABLES / f"{chosen.name}.md").exists() and not any(
+        one.measured for one in found
+    ):
+        raise SeppError(
+            f"{old}: of experiments that are not here, so it stays; `{chosen.command}` runs them "
+            "here (move the file away for a table without results)"
+        )
+    _write(chosen, found)
 
 
 def run(chosen: Plan, workers: int, leave: bool) -> None:

@@ -154,10 +154,15 @@ def _costs(one: Planned) -> list[str]:
     """Where all stages say what they cost."""
     items = [f"{arm}-{one.seed}" for arm in one.arms if arm]
     rounds = [f"{again['name']}-{one.seed}" for again in one.params["rounds"] if not one.until]
-    alone = [("prepare", None), ("sampler", None), ("explore", None), ("report", None)]
+    # Of pairs alone there is no report; what one cost that git has is of other experiments.
+    alone = ("prepare", "sampler", *(() if one.until else ("explore", "report")))
     mined = [(stage, item) for stage in ("embed", "mine") for item in (None, *rounds)]
     armed = [(stage, item) for stage in ("combine", "pretrain", "linear_eval") for item in items]
-    return [str(cost_path(*place)) for place in (*alone, *mined, *armed)]
+    further = [
+        ("evaluations", f"{name}/{item}") for name in one.params["evaluations"] for item in items
+    ]
+    every = (*((stage, None) for stage in alone), *mined, *armed, *further)
+    return [str(cost_path(*place)) for place in every]
 
 
 def _hours(one: Planned, arm: str | None, costs: Mapping[str, dict]) -> Values:

@@ -18,10 +18,10 @@ from stages.reporting.templates import templates
 from stages.study.chart import gains_chart
 from stages.study.plan import Plan
 from stages.study.results import Outcome
+from stages.study.spec import TABLES
 from stages.study.table import GAINS, Cell, Line, Spent, lines, spent
 
 HERE = Path(__file__).parent
-FOLDER = Path("reports/studies")
 NONE = "–"
 TITLES = {
     "pairs": "pairs",
@@ -49,7 +49,7 @@ class Report(NamedTuple):
     command: str  # that runs the study
 
 
-def write(plan: Plan, found: Sequence[Outcome], folder: Path = FOLDER) -> list[Path]:
+def write(plan: Plan, found: Sequence[Outcome], folder: Path = TABLES) -> list[Path]:
     """Write the study's three files; their paths."""
     table, costs = lines(plan, found), spent(found)
     report = make_report(plan, found, table, costs)
@@ -57,7 +57,7 @@ def write(plan: Plan, found: Sequence[Outcome], folder: Path = FOLDER) -> list[P
     for path, text in zip(paths[::2], (markdown(report), page(report)), strict=True):
         with artifacts.atomic(path) as partial:
             partial.write_text(text, encoding="utf-8")
-    every = records(plan, table, costs)
+    every = records(plan, table)
     with artifacts.atomic(paths[1]) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(every[0]), lineterminator="\n")
         writer.writeheader()
@@ -162,14 +162,18 @@ def _reading(
     if any(map(_compared, table)):
         yield (
             "Gain: the mean over seeds of paired differences to vanilla, in points; * significant "
-            "at 5 % after Holm's correction over all gains of a column."
+            "at 5 % after Holm's correction over all gains of a column"
+            + ("." if done == len(found) else ", of which more are to come: a * may go again.")
         )
     if paper := plan.study.paper:
         note = f"; {paper.note}" if paper.note else ""
         moved = ", and of other data than this" if plan.moved else ""
         yield f"Paper: {paper.source}, of one run each{moved}{note}."
     if "hours" in plan.study.columns:
-        yield "Hours: of an arm's own training, and of embedding and mining where it has pairs."
+        yield (
+            "Hours: of an arm's own training, without what it goes on from, and of embedding and "
+            "mining where it has pairs."
+        )
     if done:
         yield _cost_words(costs)
 
@@ -178,12 +182,13 @@ def _cost_words(costs: Spent | None) -> str:
     if costs is None:
         return "What it cost was not recorded."
     return (
-        f"All stages took {costs.hours:.1f} hours together, on {'; '.join(costs.devices)}, with a "
-        f"peak of {costs.peak_mib:,} MiB."
+        f"All stages took {costs.hours:.1f} hours together, on {'; '.join(costs.devices)}; a "
+        f"process held at most {costs.peak_mib:,} MiB"
+        + (f", and {costs.peak_gpu_mib:,} MiB of a GPU." if costs.peak_gpu_mib else ".")
     )
 
 
-def records(plan: Plan, table: Sequence[Line], costs: Spent | None) -> list[dict[str, object]]:
+def records(plan: Plan, table: Sequence[Line]) -> list[dict[str, object]]:
     """The same for programs, all digits kept; a list of numbers has one for each seed that ran."""
     return [
         {
@@ -197,7 +202,7 @@ def records(plan: Plan, table: Sequence[Line], costs: Spent | None) -> list[dict
             **{key: x for column in plan.study.columns for key, x in _record(column, line)},
             "experiments": " ".join(line.experiments),
             "commits": " ".join(line.commits),
-            "devices": "; ".join(costs.devices) if costs else "",
+            "devices": "; ".join(line.devices),
         }
         for line in table
     ]

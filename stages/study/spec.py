@@ -16,7 +16,11 @@ from stages.comparison.differences import value_text
 
 SHIPPED = Path(__file__).resolve().parents[1] / "studies"
 OWN = Path("studies")  # of a checkout: its user's
+TABLES = Path("reports/studies")  # where they are written
 Column = Literal["pairs", "accuracy", "neighbours", "linear", "knn", "hours"]
+# What the table's own columns are called.
+TAKEN = {"study", "rehearsal", "data_sets", "arm", "state", "experiments", "commits", "devices"}
+TAKEN |= set(get_args(Column))
 OF_SAMPLERS = ("pairs", "accuracy", "neighbours", "hours")  # what there is without trained arms
 Overrides = dict[str, Any]  # values by dotted name, as of `dvc exp run -S`
 Label = str | int | float
@@ -39,6 +43,8 @@ class Design(_Model):
     def _some(cls, grid: dict) -> dict:
         if empty := [axis for axis, choices in grid.items() if not choices]:
             raise ValueError(f"{empty[0]}: has no value; give some, or leave it out")
+        if taken := TAKEN & grid.keys():
+            raise ValueError(f"{min(taken)}: a column of the table is called so; take another name")
         return grid
 
     @field_validator("seeds")

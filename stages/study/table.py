@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stages.reporting.statistics import Gain, holm, paired_gain
 from stages.reporting.summary import BASELINE
 from stages.study.plan import Plan
-from stages.study.results import Outcome
+from stages.study.results import DONE, Outcome
 
 GAINS = ("linear", "knn")  # columns of which there is a gain over vanilla
 ANY = "any"  # a label where an arm is the same whatever is chosen
@@ -37,6 +37,7 @@ class Line:
     states: list[str]  # of its experiments, each once, but for `done`
     experiments: list[str]  # names, one a seed
     commits: list[str]  # of those that have results
+    devices: list[str]  # that their stages ran on
 
 
 def lines(plan: Plan, found: Sequence[Outcome]) -> list[Line]:
@@ -63,7 +64,7 @@ def _line(plan: Plan, same: Sequence[tuple[list[Outcome], str | None]]) -> Line:
     labels = {}
     for axis, label in first[0].labels.items():
         labels[axis] = label if len({one.labels[axis] for one in first}) == 1 else ANY
-    outcomes = [next((o for o in seed if o.measured), seed[0]) for seed in zip(*rows, strict=True)]
+    outcomes = [min(seed, key=_preference) for seed in zip(*rows, strict=True)]
     names = [one.row for one in first]
     states = [_state(outcome) for outcome in outcomes]
     return Line(
@@ -74,7 +75,13 @@ def _line(plan: Plan, same: Sequence[tuple[list[Outcome], str | None]]) -> Line:
         states=[state for state in dict.fromkeys(states) if state],
         experiments=[outcome.planned.name for outcome in outcomes],
         commits=[outcome.commit for outcome in outcomes if outcome.commit],
+        devices=devices(cost for outcome in outcomes for cost in outcome.costs.values()),
     )
+
+
+def _preference(outcome: Outcome) -> int:
+    """Of several experiments in which an arm is the same: one of this code, or one that has run."""
+    return 0 if outcome.state == DONE else 1 if outcome.measured else 2
 
 
 def _state(outcome: Outcome) -> str:
@@ -134,7 +141,8 @@ class Spent(NamedTuple):
 
     hours: float
     devices: list[str]
-    peak_mib: int  # the highest
+    peak_mib: int  # the highest of a process
+    peak_gpu_mib: int  # the highest of a GPU; 0: none was used
 
 
 def spent(found: Sequence[Outcome]) -> Spent | None:
@@ -150,6 +158,11 @@ def spent(found: Sequence[Outcome]) -> Spent | None:
         return None
     return Spent(
         hours=sum(cost["seconds"] for cost in costs) / 3600,
-        devices=sorted({cost["device"] for cost in costs}),
+        devices=devices(costs),
         peak_mib=max(cost["peak_memory_mib"] or 0 for cost in costs),
+        peak_gpu_mib=max(cost["peak_gpu_memory_mib"] or 0 for cost in costs),
     )
+
+
+def devices(costs: Iterable[Mapping[str, Any]]) -> list[str]:
+    return sorted({cost["device"] for cost in costs})

@@ -38,8 +38,8 @@ def test_the_list_has_every_study_and_its_cost(checkout):
     told = sepp("--list")
     assert told.exit_code == 0, told.output
     lines = {words[0]: words for words in map(str.split, told.output.splitlines()) if words}
-    assert lines["table2"][1:6] == ["4", "9", "3.97", "G", "–"]
-    assert lines["thresholds"][1:6] == ["30", "36", "857", "k", "–"]
+    assert lines["table2"][1:5] == ["4", "9", "3.97", "G"]
+    assert lines["thresholds"][1:5] == ["30", "36", "857", "k"]
     assert max(map(len, told.output.splitlines()[:-1])) <= 100
 
 
@@ -63,6 +63,15 @@ def test_dry_names_the_experiments_and_what_is_left(checkout):
     assert "Time on one worker: 10 min, estimated from what ran here" in told
 
 
+def test_a_table_is_not_replaced_by_one_without_results(checkout):
+    """Git has the table, and not the experiments."""
+    table = Path("reports/studies/thresholds.md")
+    assert sepp("thresholds", "--show").exit_code == 0
+    table.write_text("of another machine")
+    assert "thresholds.md: of experiments that are not here" in refused("thresholds", "--show")
+    assert table.read_text() == "of another machine"
+
+
 def test_mistakes_are_one_line(checkout):
     assert "which study? `sepp study --list`" in refused()
     assert "tabel2: no study of that name; did you mean table2?" in refused("tabel2")
@@ -76,6 +85,9 @@ def test_mistakes_are_one_line(checkout):
     assert "dvc.yaml: not as git has it, and experiments run what is committed" in refused("table6")
     git("add", "-A")
     git("commit", "-qm", "Pipeline")
+    Path("dvc.yaml").write_text("stages: {}  # edited\n")
+    assert "Error: dvc.yaml: not as git has it" in refused("table6")
+    git("checkout", "-q", "dvc.yaml")
     said = refused("table6")
     assert "table6 needs imagenet, but " in said
     assert "set SEPP_DATA_ROOT" in said

@@ -111,7 +111,8 @@ def test_the_same_question_on_another_preset():
 
 def test_other_data_and_seeds():
     found = planned(Choice(data="parquet", seeds=[4, 5]))
-    assert found.name == "made-parquet"
+    assert found.name == "made-parquet-seeds-4-5"  # whose files are not the study's own
+    assert found.experiments[0].name.startswith("made-parquet-s4-")
     assert [one.seed for one in found.experiments] == [4, 5]
     data = found.experiments[0].params["data"]
     assert (data["name"], data["watch"]) == ("parquet", ["parquet"])
@@ -125,6 +126,27 @@ def test_other_data_and_seeds():
     assert of_characters["image_size"] == of_digits["image_size"]
 
 
+def test_data_that_are_those_of_one_row_alone_are_others(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    table4 = find("table4")[1]
+    moved = plan("table4", table4, Choice(data="cifar10"))  # also where the row was of STL-10
+    assert (moved.moved, moved.name) == (True, "table4-cifar10")
+    table2 = plan("table2", find("table2")[1], Choice(data="imagenet"))
+    assert (table2.moved, table2.name) == (False, "table2")
+
+
+def test_a_rehearsals_params_say_so():
+    (only,) = planned(Choice(scale=0.1)).experiments
+    assert only.text().startswith("# A rehearsal, at scale 0.1, of made.\n\ndata:")
+
+
+def test_the_command_is_what_was_typed():
+    assert (
+        plan("mine", study(), asked="my own/mine.yaml").command == "sepp study 'my own/mine.yaml'"
+    )
+
+
+@pytest.mark.parametrize("scale", [None, 0.1])
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -137,11 +159,29 @@ def test_other_data_and_seeds():
             {"grid": {"a": {"x": {"sepp.min": 0.9}}, "b": {"y": {"sepp.min": 0.8}}}},
             "b: y sets sepp.min, as another axis does",
         ),
+        ({"set": {"evaluations": ["nope"]}}, "made: evaluations.*nope"),
+        (
+            {"set": {"rounds": [{"name": "again", "start": "sepp", "at": 3, "sepp": {}}]}},
+            "made: .*at is 3, but pretrain.handover",
+        ),
+        (
+            {"grid": {"a": {"1": {}, "1-2": {}}, "b": {"2-3": {}, "3": {"sepp.min": 0.8}}}},
+            "made: two rows are called 1-2-3",
+        ),
+        ({"arms": ["spp"]}, "made: arms: no row has spp; there are sepp, vanilla"),
+        (
+            {"paper": {"source": "x", "values": {"linear": {"alll": 7}}}},
+            r"made: paper\.values\.linear: alll is no row, and no arm of one; rows are all",
+        ),
+        (
+            {"paper": {"source": "x", "values": {"linear": {"all": {"vanila": 7}}}}},
+            r"made: paper\.values\.linear: vanila is no row",
+        ),
     ],
 )
-def test_mistakes_in_an_override_are_one_line(more, told):
+def test_mistakes_in_an_override_are_one_line(more, told, scale):
     with pytest.raises(SeppError, match=told) as raised:
-        planned(**more)
+        planned(Choice(scale=scale), **more)
     assert "\n" not in str(raised.value)
 
 
@@ -168,6 +208,10 @@ def test_a_scale_is_a_share(scale):
         (
             "{title: x, about: y, preset: digits, columns: [pairs], grid: {a: []}}",
             "a: has no value",
+        ),
+        (
+            "{title: x, about: y, preset: digits, columns: [pairs], grid: {arm: [1]}}",
+            "arm: a column of the table is called so",
         ),
     ],
 )
