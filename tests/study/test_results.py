@@ -138,6 +138,33 @@ def test_costs_are_what_the_stages_recorded(checkout, write):
     assert spent([]) is None
 
 
+def test_further_evaluations_cost_too(checkout, write):
+    plan = made(set={"evaluations": ["transfer"]})
+    write(str(cost_path("evaluations", "transfer/sepp-0")), json.dumps({"cost": [COST]}))
+    checkout.experiment(of(plan, "0.9", 0), summary(seeds=1))
+    assert spent(outcomes(plan)).hours == 0.5
+
+
+def test_of_pairs_alone_no_report_is_paid_for(checkout, write):
+    """Git has the cost of HEAD's own report, which an experiment begins with."""
+    plan = made(until="mine", columns=["pairs"], paper=None)
+    for stage in ("mine", "explore", "report"):
+        write(str(cost_path(stage)), json.dumps({"cost": [COST]}))
+    write("reports/metrics/mine.json", json.dumps({"count": 7, "accuracy": 0.5}))
+    checkout.experiment(of(plan, "0.9", 0), None)
+    assert spent(outcomes(plan)).hours == 0.5
+
+
+def test_an_arm_of_several_rows_is_of_one_that_has_this_code(checkout):
+    plan = made()
+    old = summary(seeds=1)
+    old["arms"]["vanilla"]["top1"] = [11.0]
+    checkout.experiment(of(plan, "0.9", 0), old)
+    checkout.commit(summary(), seed=5)  # other code
+    checkout.experiment(of(plan, "0.95", 0), summary(seeds=1))
+    assert cells(plan)[ANY, "vanilla"]["linear"].seeds != {0: 11.0}
+
+
 def test_pairs_alone(checkout, write):
     """A study that stops at the pairs: no arms, and no report."""
     plan = made(
