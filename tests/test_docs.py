@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def test_links(page):
     for target, heading in links(page):
         assert target.exists(), f"{page.name} links to {target}"
         assert not heading or heading in anchors(target), f"{page.name}: no #{heading} in {target}"
+
+
+def test_the_reference_of_parameters_is_what_the_models_say():
+    written = runpy.run_path(str(REPOSITORY / "docs/params.py"))["page"]()
+    told = "python docs/params.py writes it anew"
+    assert (REPOSITORY / "docs/params.md").read_text() == written, told
 
 
 def test_every_page_is_reached_from_the_readme():
