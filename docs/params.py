@@ -31,7 +31,8 @@ BIG = 2**20
 HEAD = """# Parameters
 
 Every key of params.yaml: which values it takes, its value in three presets, and what it is. Another
-value is set by `dvc exp run -S section.key=value`, or in the file. (Written by `python docs/params.py`.)
+value is set by `dvc exp run -S section.key=value`, or in the file.
+(Written by `python docs/params.py`.)
 """
 
 
