@@ -39,7 +39,7 @@ def test_the_list_has_every_study_and_its_cost(checkout):
     assert told.exit_code == 0, told.output
     lines = {words[0]: words for words in map(str.split, told.output.splitlines()) if words}
     assert lines["table2"][1:5] == ["4", "9", "3.97", "G"]
-    assert lines["thresholds"][1:5] == ["30", "36", "857", "k"]
+    assert lines["thresholds"][1:5] == ["18", "24", "1.47", "M"]
     assert max(map(len, told.output.splitlines()[:-1])) <= 100
 
 
