@@ -8,6 +8,7 @@ of several, on one machine or on all that share the checkout's disk.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,10 +25,15 @@ def experiment_lock(name: str) -> Path:
     return FOLDER / "locks" / f"{name}.lock"
 
 
+def training_lock(key: str) -> Path:
+    return FOLDER / "locks" / f"{key}.lock"
+
+
 def mark_of(key: str) -> Path:
     """The file that says that a training is done, and whether it ran or DVC had it.
 
-    It spares a lock and an estimate, and decides nothing: DVC runs what its cache has not.
+    It spares a lock and an estimate, and decides nothing: DVC runs what its cache has not, such as
+    what `dvc gc` removed.
     """
     return FOLDER / "trained" / key
 
@@ -61,7 +67,7 @@ class Claim:
         wanted = {"": experiment_lock(name)}
         for stage, training in trainings.items():
             if trained(training.key) is None:
-                wanted[stage] = FOLDER / "locks" / f"{training.key}.lock"
+                wanted[stage] = training_lock(training.key)
         locks: dict[str, FileLock] = {}
         (FOLDER / "locks").mkdir(parents=True, exist_ok=True)
         for stage, path in wanted.items():
@@ -73,6 +79,17 @@ class Claim:
                 return None
             locks[stage] = lock
         return cls(locks, trainings)
+
+    def begins(self, stage: str) -> None:
+        """DVC runs a stage: a mark that it is done is out of date, and others are to wait again."""
+        if stage not in self._trainings or stage in self._locks:
+            return
+        key = self._trainings[stage].key
+        mark_of(key).unlink(missing_ok=True)
+        lock = FileLock(training_lock(key))
+        with contextlib.suppress(Timeout):  # another is at it, too: its state has a lock of its own
+            lock.acquire(timeout=0)
+            self._locks[stage] = lock
 
     def passed(self, stage: str, how: str) -> None:
         """DVC has the outcome of a stage; others may need it."""

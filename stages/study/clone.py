@@ -9,17 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.common import artifacts, env
+from stages.common import env
 
 
-def clone(folder: Path, commit: str, weights: Sequence[str]) -> None:
-    """A copy of `commit`, with this checkout's settings of DVC, and with given `weights`, which may
-    lie in the checkout without being in git.
+def clone(folder: Path, commit: str, given: Sequence[str]) -> None:
+    """A copy of `commit` in an empty `folder`, with this checkout's settings of DVC, and with
+    `given` files and folders, which may lie in the checkout without being in git.
 
     Raises CalledProcessError.
     """
-    artifacts.remove(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     git(".", "clone", "-q", "--shared", "--no-checkout", ".", str(folder))
     git(folder, "checkout", "-q", "--detach", commit)
     for key in ("user.name", "user.email"):
@@ -30,10 +28,11 @@ def clone(folder: Path, commit: str, weights: Sequence[str]) -> None:
     if local.exists():
         (folder / local).write_bytes(local.read_bytes())
     dvc(folder, "config", "--local", "cache.dir", cache_dir())
-    for given in (Path(name).expanduser() for name in weights):
-        if given.exists() and not (folder / given).exists():
-            (folder / given).parent.mkdir(parents=True, exist_ok=True)
-            (folder / given).symlink_to(given.absolute())
+    # Stages look below DVC_ROOT, which `dvc exp run` sets to the clone, whatever it was.
+    for path in (Path(name).expanduser() for name in given):
+        if path.exists() and not (folder / path).exists():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).symlink_to(path.absolute())
 
 
 @functools.cache

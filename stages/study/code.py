@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stages.comparison import revisions
@@ -14,6 +14,7 @@ from stages.study.trainings import key
 
 PIPELINE = "dvc.yaml"
 DEPENDENCY = re.compile(r"^ +- (stages/\S+)$", re.MULTILINE)
+METHOD = re.compile(r"\$\{\w+\.method\}")  # of the sampler or the arms
 CHOSEN = re.compile(r"\$\{([\w.]+)\}")  # by a parameter: stages/ssl/methods/${pretrain.method}.py
 EVALUATION = "${item.evaluation}"  # of a matrix
 
@@ -22,12 +23,26 @@ def code_of(commit: str, params: Mapping[str, Any]) -> str:
     """A digest of all code that decides an experiment of `params`, as it is in `commit`; one that
     is not here any more has none that is another's."""
     files = _files(commit)
-    if PIPELINE not in files:
-        return commit
+    return _digest(files, params, _listed(files[PIPELINE])) if PIPELINE in files else commit
+
+
+def code_by_method(commit: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """A digest of the code that decides a training, by the method that it is by: a sampler is the
+    same whatever method trains the arms, and whatever they are evaluated by."""
+    files = _files(commit)
+    listed = [file for file in _listed(files[PIPELINE]) if EVALUATION not in file]
+    return {
+        method: _digest(files, params, [METHOD.sub(method, file) for file in listed])
+        for method in (params["sampler"]["method"], params["pretrain"]["method"])
+    }
+
+
+def _digest(files: Mapping[str, str], params: Mapping[str, Any], entries: Iterable[str]) -> str:
+    """Of what `entries` of a pipeline stand for with these params, and of the pipeline itself."""
     leaves = flatten(dict(params))
     listed = {
         CHOSEN.sub(lambda m: str(leaves.get(m[1])), file.replace(EVALUATION, name))
-        for file in _listed(files[PIPELINE])
+        for file in entries
         for name in (leaves.get("evaluations", ()) if EVALUATION in file else ("",))
     }
     return key(sorted((file, files.get(file)) for file in (*listed, PIPELINE)))

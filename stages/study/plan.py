@@ -76,7 +76,7 @@ class Planned:
             return [None]
         return arms_of(self.params)
 
-    def trainings(self, code: object = "") -> dict[str, Training]:
+    def trainings(self, code: Mapping[str, str] | None = None) -> dict[str, Training]:
         return trainings(self.params, self.until, code)
 
     def key_of(self, arm: str | None) -> str:

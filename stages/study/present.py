@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -10,19 +10,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from stages.common import artifacts, env
+from stages.common import env
 from stages.common.errors import SeppError
 from stages.common.sections import BUNDLED
+from stages.comparison import revisions
+from stages.evaluation import _outside
 from stages.recipe.duration import spoken
 from stages.recipe.records import records
 from stages.study import results, spec
 from stages.study.clone import git
-from stages.study.code import code_of
+from stages.study.code import code_by_method
 from stages.study.plan import Plan, Planned, plan
-from stages.study.results import DONE, OTHER_CODE, Outcome, outcomes
+from stages.study.results import DONE, FAILED, OTHER_CODE, Outcome, outcomes
 from stages.study.run import run_jobs
 from stages.study.trainings import Training, distinct, total
-from stages.study.worker import Job, took_of
+from stages.study.worker import Job, finished
 
 WIDTH = 100  # columns
 # What an experiment takes from the commit, but for params.
@@ -33,7 +35,11 @@ def listing() -> None:
     """Print all studies, and what each costs."""
     plans = [plan(name, spec.find(name)[1]) for name in spec.names()]
     seen = [total(_trainings(one.experiments)) for one in plans]
-    times = [_expected(one, rows) for one, rows in zip(plans, seen, strict=True)]
+    ran = {one.name for one in revisions.experiments()} if revisions.head() else set()
+    found = [
+        outcomes(one) if any(each.name in ran for each in one.experiments) else [] for one in plans
+    ]
+    times = [_expected(*one) for one in zip(found, seen, strict=True)]
     timed = ["time"] * any(times)
     table = _table("study", "experiments", "trainings", "images seen", *timed, "what")
     for one, rows, time in zip(plans, seen, times, strict=True):
@@ -44,7 +50,7 @@ def listing() -> None:
     _console().print(table, crop=False)
     click.echo("Images seen: epochs x images of all trainings, each counted once.")
     if timed:
-        click.echo("Time: of one worker, estimated from experiments of the study that ran here.")
+        click.echo("Time: of one worker, estimated from experiments of the study that have run.")
     else:
         click.echo("How long one takes is told here, and by `--dry`, once some of it has run.")
     click.echo("`sepp study NAME --dry` has the experiments; `--scale 0.02` rehearses them.")
@@ -67,9 +73,9 @@ def dry(chosen: Plan) -> None:
         f"{len(left)} of {len(found)} experiments are to run, with {len(needed)} trainings of "
         f"{_images(seen)} images (epochs x images; what DVC's cache has is not trained again)."
     )
-    time = _expected(chosen, seen)
-    known = "not known before one has run here" if left else "none"
-    click.echo(f"Time on one worker: {f'{time}, estimated from what ran here' if time else known}.")
+    time = _expected(found, seen)
+    known = "not known before one has run" if left else "none"
+    click.echo(f"Time on one worker: {f'{time}, estimated from what has run' if time else known}.")
     if left and (missing := _images_missing(chosen)):
         click.echo(f"Before it can run: {missing}.")
 
@@ -98,18 +104,34 @@ def run(chosen: Plan, workers: int, leave: bool) -> None:
     jobs = [_job(outcome) for outcome in found if outcome.state != DONE]
     done = len(found) - len(jobs)
     click.echo(f"{chosen.name}: {done} of {len(found)} experiments have run before")
-    failed, left = run_jobs(jobs, workers, leave, lambda line: click.echo(line, err=True))
-    _write(chosen, outcomes(chosen))
-    for name, reason in failed.items():
+    ran = finished(jobs)  # though without results
+    left = [job for job in jobs if job.name not in ran]
+    ended = run_jobs(left, workers, leave, lambda line: click.echo(line, err=True))
+    found = outcomes(chosen)
+    _write(chosen, found)
+    useless = _useless(found, finished(jobs))
+    for name, reason in {**useless, **ended.failed}.items():
         click.echo(f"{name}: {reason}", err=True)
     told = f"of {len(found)} experiments"
-    if failed or (left and not leave):
+    if ended.elsewhere:
+        click.echo(f"{len(ended.elsewhere)} {told} run elsewhere: {', '.join(ended.elsewhere)}")
+    again = len(ended.failed) + len(ended.left) + (0 if leave else len(ended.elsewhere))
+    if again:
         raise SeppError(
-            f"{len(failed) + len(left)} {told} have not run; `{chosen.command}` tries them again, "
-            "and goes on with what was killed"
+            f"{again + len(useless)} {told} have not run; `{chosen.command}` tries them again, and "
+            "goes on with what was killed"
         )
-    if left:
-        click.echo(f"{len(left)} {told} run elsewhere: {', '.join(left)}")
+    if useless:
+        raise SeppError(f"{len(useless)} {told} have no results")
+
+
+def _useless(found: Sequence[Outcome], ran: Collection[str]) -> dict[str, str]:
+    """Experiments that `ran` from here but left no results, by name, and what is to be done."""
+    return {
+        name: f"{outcome.note}; `dvc exp remove {name}` lets it run again"
+        for outcome in found
+        if outcome.state == FAILED and (name := outcome.planned.name) in ran
+    }
 
 
 def check(chosen: Plan) -> None:
@@ -143,7 +165,8 @@ def _images_missing(chosen: Plan) -> str | None:
 def _job(outcome: Outcome) -> Job:
     one, baseline = outcome.planned, results.head()
     params = one.params
-    given = [params[section] for section in params["watch"]]
+    weights = [params[section] for section in params["watch"]]
+    roots = [root for name in params["evaluations"] for root in _outside.roots(params[name])]
     return Job(
         name=one.name,
         baseline=baseline,
@@ -152,9 +175,9 @@ def _job(outcome: Outcome) -> Job:
             str(path): record
             for path, record in records(params["data"]["name"], params["watch"]).items()
         },
-        weights=[section.get("checkpoint") or section["weights"] for section in given],
+        given=[*(one.get("checkpoint") or one["weights"] for one in weights), *roots],
         until=one.until,
-        trainings=one.trainings(code_of(baseline, params)),
+        trainings=one.trainings(code_by_method(baseline, params)),
     )
 
 
@@ -173,12 +196,15 @@ def _trainings(every: Iterable[Planned]) -> list[Training]:
     return distinct(t for one in every for t in one.trainings().values())
 
 
-def _expected(chosen: Plan, rows: int | None) -> str | None:
-    """How long so many rows take on one worker, at the pace of what ran here; None if none did."""
-    took = [took_of(one.name) for one in chosen.experiments]
-    told = [artifacts.read_json(path, "study") for path in took if path.exists()]
-    seconds, trained = (sum(one[name] for one in told) for name in ("seconds", "rows"))
-    return spoken(rows * seconds / trained) if rows and trained else None
+def _expected(found: Sequence[Outcome], rows: int | None) -> str | None:
+    """How long so many rows take on one worker, at the pace of what has run; None if none has."""
+    told = [outcome for outcome in found if outcome.costs]
+    trained = total(_trainings(outcome.planned for outcome in told))
+    if not rows or not trained:
+        return None
+    from stages.study.table import spent  # SciPy takes a second to load
+
+    return spoken(rows * 3600 * spent(told).hours / trained)
 
 
 def _images(count: int | None) -> str:

@@ -40,24 +40,29 @@ def images(data: Mapping[str, Any]) -> int | None:
 
 
 def trainings(
-    params: Mapping[str, Any], until: str | None, code: object = ""
+    params: Mapping[str, Any], until: str | None, code: Mapping[str, str] | None = None
 ) -> dict[str, Training]:
     """The trainings of an experiment by DVC's name of their stage, in an order that they can have.
 
-    `params` are a whole file's; `until` is the last stage, if not all run; `code` stands for the
-    code that runs.
+    `params` are a whole file's; `until` is the last stage, if not all run; `code` has a
+    digest of the code that trains by a method.
     """
     sampler, arms, methods = params["sampler"], params["pretrain"], params["methods"]
     many = images(params["data"])
-    common = [code, params["data"], params["seed"], params["views"]]
+    common = [params["data"], params["seed"], params["views"]]
+
+    def by(section: Mapping[str, Any]) -> list[object]:
+        method = section["method"]
+        return [*common, section, methods[method], code and code[method]]
+
     found: dict[str, Training] = {}
-    own = key(*common, sampler, methods[sampler["method"]])
+    own = key(*by(sampler))
     if sampler["checkpoint"] is None:
         found["sampler"] = Training(own, sampler["epochs"], many)
     if until:
         return found
     warm = arms["start"] == "sampler"
-    course = [*common, arms, methods[arms["method"]], own if warm else None]
+    course = [*by(arms), own if warm else None]
     pairs = [own, params["embed"], params["sepp"]]
     left = arms["epochs"] - (sampler["epochs"] if warm else 0)
     for seed in params["seeds"]:

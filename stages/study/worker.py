@@ -20,9 +20,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -31,12 +33,13 @@ from pathlib import Path
 from typing import TextIO
 
 from stages.common import artifacts
-from stages.study.claims import CACHED, FOLDER, RAN, Claim, trained
+from stages.study.claims import CACHED, FOLDER, RAN, Claim, running
 from stages.study.clone import clone, environment, git
 from stages.study.trainings import Training
 
 POLL_SECONDS = 2.0  # between looks at what others have finished
 STAGE = re.compile(r"(Running stage|Stage) '([^']+)'(?::$| is cached| didn't change)")
+RESUMED = "resuming from "  # as a training says that an earlier one left something to go on with
 SHARE = re.compile(r"\((\d+) %\)")  # as `common.progress` writes it
 FAILURE = (r"^Error: (.*)", r"^ERROR: (.*)", r"(.*\S.*)")  # a stage's own line before DVC's
 
@@ -49,7 +52,7 @@ class Job:
     baseline: str  # the commit that it starts from
     params: str  # the text of params.yaml
     records: dict[str, object]  # JSON files that no stage writes for these params
-    weights: list[str]  # files and folders that are given to the sampler or the arms
+    given: list[str]  # files and folders of the checkout: weights, and data for evaluations
     until: str | None
     trainings: dict[str, Training]
 
@@ -71,6 +74,11 @@ class Job:
         return FOLDER / "logs" / f"{self.name}.log"
 
     @property
+    def work(self) -> Path:
+        """The folder of its clones."""
+        return FOLDER / "work" / self.name
+
+    @property
     def failure(self) -> Path:
         return failure_of(self.name)
 
@@ -85,11 +93,6 @@ def failure_of(name: str) -> Path:
     return FOLDER / "failed" / name
 
 
-def took_of(name: str) -> Path:
-    """Where it says how long an experiment took here, and what it trained on in that time."""
-    return FOLDER / "took" / f"{name}.json"
-
-
 def finished(jobs: Iterable[Job]) -> set[str]:
     """The names of those whose outcome DVC has."""
     refs = set(git(".", "for-each-ref", "--format=%(refname)", "refs/exps").split())
@@ -97,7 +100,7 @@ def finished(jobs: Iterable[Job]) -> set[str]:
 
 
 def work(jobs: list[Job], leave: bool) -> None:
-    """Run what is left of `jobs`; what others have claimed is waited for, unless `leave`."""
+    """Run what is left of `jobs`; where others run all of that, wait for it, unless `leave`."""
     idle = 0  # looks in a row that found nothing: the first may have met one who only looked, too
     while True:
         done = finished(jobs)
@@ -111,42 +114,55 @@ def work(jobs: list[Job], leave: bool) -> None:
                     run(job, claim)
             finally:
                 claim.release()
-        elif left and not (leave and idle):
-            idle += 1
-            time.sleep(POLL_SECONDS)
-        else:
+            continue
+        # One that nobody runs waits for a training that it has in common with another.
+        idle = idle + 1 if all(running(job.name) for job in left) else 0
+        if not left or (leave and idle > 1):
             return
+        time.sleep(POLL_SECONDS)
 
 
 def run(job: Job, claim: Claim) -> None:
     """One experiment, from its clone to its ref, or to a line that says why it failed."""
-    folder = (FOLDER / "work" / job.name).absolute()
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    artifacts.write_json(job.now, {})
-    began, untrained = time.monotonic(), {k for k, t in job.trainings.items() if not trained(t.key)}
-    with job.log.open("w") as log:
-        try:
-            prepare(job, folder)
-            code = reproduce(job, folder, claim, log)
-            if code == 0:
-                git(".", "-c", "gc.auto=0", "fetch", "-q", str(folder), f"+{job.ref}:{job.ref}")
-        except subprocess.CalledProcessError as error:
-            log.write(error.stdout + error.stderr)
-            code = error.returncode
-    if code:
+    try:
+        failed = attempt(job, claim)
+    except OSError as error:  # such as a full disk
+        failed = str(error)
+    finally:
+        job.now.unlink(missing_ok=True)
+    if failed:
         with artifacts.atomic(job.failure) as partial:
-            partial.write_text(f"{reason(job.log.read_text())} ({job.log})")
-    else:
-        own = [job.trainings[stage] for stage in untrained]
-        rows = sum(t.rows or 0 for t in own if trained(t.key) == RAN)
-        artifacts.write_json(took_of(job.name), {"seconds": time.monotonic() - began, "rows": rows})
-    job.now.unlink(missing_ok=True)
-    artifacts.remove(folder)
+            partial.write_text(f"{failed} ({job.log})")
+
+
+def attempt(job: Job, claim: Claim) -> str | None:
+    """Run an experiment in a clone of its own; why it failed, if it did.
+
+    The clone is a new one each time: DVC, and a training, may live a little longer than a worker
+    that was killed, and would find theirs gone.
+    """
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    job.work.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=job.work)).absolute()
+    try:
+        with job.log.open("w") as log:
+            try:
+                artifacts.write_json(job.now, {})
+                prepare(job, folder)
+                code = reproduce(job, folder, claim, log)
+                if code == 0:
+                    git(".", "-c", "gc.auto=0", "fetch", "-q", str(folder), f"+{job.ref}:{job.ref}")
+            except subprocess.CalledProcessError as error:
+                log.write(error.stdout + error.stderr)
+                code = error.returncode
+        return reason(job.log.read_text()) if code else None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def prepare(job: Job, folder: Path) -> None:
     """The clone in which an experiment is to run, with its params."""
-    clone(folder, job.baseline, job.weights)
+    clone(folder, job.baseline, job.given)
     (folder / "params.yaml").write_text(job.params)
     for path, record in job.records.items():
         artifacts.write_json(folder / path, record)
@@ -165,22 +181,45 @@ def reproduce(job: Job, folder: Path, claim: Claim, log: TextIO) -> int:
         text=True,
         errors="replace",
     )
-    stage, how, share = "", CACHED, 0
-    for line in process.stdout:
+    with process:  # where this fails, what runs ends, too: at its next line, which nobody reads
+        done = follow(process.stdout, job, claim, log)
+    if process.returncode == 0:
+        claim.passed(*done)
+    return process.returncode
+
+
+def follow(lines: Iterable[str], job: Job, claim: Claim, log: TextIO) -> tuple[str, str]:
+    """Tell what DVC says; the last stage of it, and how that is done."""
+    stage, how, now = "", CACHED, {}
+    resumed = False  # and has not told yet how far it was
+    for line in lines:
         log.write(line)
         log.flush()
         if found := STAGE.search(line):
             claim.passed(stage, how)
-            stage, how, share = found[2], RAN if found[1] == "Running stage" else CACHED, 0
+            stage, how = found[2], RAN if found[1] == "Running stage" else CACHED
+            if how == RAN:
+                claim.begins(stage)
+            now, resumed = {"stage": stage, "share": 0, "before": 0}, False
+        elif RESUMED in line:
+            resumed = True
+            continue
         elif told := SHARE.findall(line):
-            share = int(told[-1])
+            now["share"] = int(told[-1]) / 100
+            if resumed:
+                now["before"], resumed = now["share"], False
         else:
             continue
-        artifacts.write_json(job.now, {"stage": stage, "share": share / 100})
-    code = process.wait()
-    if code == 0:
-        claim.passed(stage, how)
-    return code
+        artifacts.write_json(job.now, now)
+    return stage, how
+
+
+def tidy() -> None:
+    """Remove the clones of experiments that were killed; those that are run keep theirs."""
+    for work in (FOLDER / "work").glob("*"):
+        if claim := Claim.take(work.name, {}):
+            shutil.rmtree(work, ignore_errors=True)
+            claim.release()
 
 
 def reason(log: str) -> str:
@@ -201,7 +240,10 @@ def _end_with(pipe: int) -> None:
 def main() -> None:
     task = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with, args=[sys.stdin.fileno()], daemon=True).start()
-    work([Job.load(one) for one in task["jobs"]], task["leave"])
+    try:
+        work([Job.load(one) for one in task["jobs"]], task["leave"])
+    except OSError as error:  # not even why an experiment failed can be written
+        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from stages import cli
-from stages.study import present
-from stages.study.run import Pace, Progress, line
+from stages.study import present, worker
+from stages.study.claims import CACHED, RAN, Claim
+from stages.study.run import Pace, Progress, line, progress, run_jobs
 from stages.study.trainings import Training
-from stages.study.worker import Job, reason
+from stages.study.worker import Job, follow, reason
 from tests.comparison.checkout import git, summary
 from tests.comparison.conftest import checkout as _checkout
 from tests.study.conftest import made
@@ -49,18 +53,27 @@ def test_dry_names_the_experiments_and_what_is_left(checkout):
     Path("studies/mine.yaml").write_text(text)
     told = sepp("mine", "--dry").output
     assert "2 of 2 experiments are to run, with 4 trainings of 35.9 k images" in told
-    assert "not known before one has run here" in told
+    assert "not known before one has run" in told
     name = next(word for word in told.split() if word.startswith("mine-0.9-s0-"))
+    # Of 28,740 rows, 20 minutes each for the sampler and two arms: 1 hour.
+    for stage in ("sampler", "pretrain/vanilla-0", "pretrain/sepp-0"):
+        path = Path(f"reports/metrics/cost/{stage}.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cost = {"seconds": 1200.0, "device": "x", "peak_memory_mib": 1}
+        path.write_text(
+            json.dumps(
+                {"cost": [{**cost, "peak_gpu_memory_mib": None, "images": int(stage == "sampler")}]}
+            )
+        )
     checkout.experiment(name, summary(seeds=1))
     Path("studies").mkdir(exist_ok=True)
     Path("studies/mine.yaml").write_text(text)
     told = sepp("mine", "--dry").output
     assert "1 of 2 experiments are to run, with 1 trainings of 7.18 k images" in told
-    took = Path(".dvc/tmp/studies/took")
-    took.mkdir(parents=True)
-    (took / f"{name}.json").write_text('{"seconds": 600, "rows": 7185}')
-    told = sepp("mine", "--dry").output
-    assert "Time on one worker: 10 min, estimated from what ran here" in told
+    assert "Time on one worker: 15 min, estimated from what has run" in told
+    told = sepp("--list").output
+    (line,) = (line.split() for line in told.splitlines() if line.startswith("mine "))
+    assert line[1:8] == ["2", "4", "35.9", "k", "75", "min", "T"]
 
 
 def test_a_table_is_not_replaced_by_one_without_results(checkout):
@@ -131,6 +144,94 @@ def test_time_left_is_by_what_was_trained_here(monkeypatch):
     now[0] += 60  # longer than was thought
     assert pace.left(Progress(0, 0, {}, 60.0, 10.0, 100.0)) is None
     assert pace.left(Progress(1, 0, {}, 100.0, 50.0, 100.0)) is None
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch) -> Job:
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    trainings = {"sampler": Training("shared", 10, 100), "pretrain@sepp-0": Training("own", 5, 100)}
+    return Job("a", "c" * 40, "x: 1\n", {}, [], None, trainings)
+
+
+def test_what_was_trained_before_tells_nothing_of_the_pace(job):
+    """Where a killed training goes on, where another command is at one, and what DVC has."""
+    before: dict[str, float] = {}
+
+    def at(*lines: str) -> tuple[float, float]:
+        with Path("log").open("a") as log:
+            follow(lines, job, claim, log)
+        seen = progress([job], before)
+        return seen.done, seen.trained
+
+    claim = Claim.take("a", job.trainings)
+    assert at("Running stage 'sampler':\n") == (0, 0)
+    assert at("resuming from x\n") == (0, 0)
+    assert at("Running stage 'sampler':\n", "resuming from x\n", "a (90 %)\n") == (900, 0)
+    assert at("Running stage 'sampler':\n", "resuming from x\n", "a (90 %)\n", "a (95 %)\n") == (
+        pytest.approx(950), pytest.approx(50)
+    )  # fmt: skip
+    claim.passed("sampler", RAN)
+    assert at() == (1000, pytest.approx(100))
+    assert at("Running stage 'pretrain@sepp-0':\n", "a (20 %)\n") == (1100, pytest.approx(200))
+    another = progress([job], {})  # by a command that has just begun
+    assert (another.done, another.trained) == (1100, 0)
+    claim.passed("pretrain@sepp-0", CACHED)
+    assert at() == (1500, pytest.approx(100))
+
+
+def test_leaving_is_for_what_runs_elsewhere_not_for_what_waits(job, monkeypatch):
+    """Two experiments with one sampler: the second is nobody's, but blocked until that is done."""
+    second = dataclasses.replace(job, name="b", trainings={"sampler": job.trainings["sampler"]})
+    ran: list[str] = []
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "run", lambda job, _: ran.append(job.name))
+    monkeypatch.setattr(worker, "finished", lambda jobs: {x.name for x in jobs} & {*ran})
+    claim = Claim.take("a", job.trainings)
+    working = threading.Thread(target=worker.work, args=[[job, second], True], daemon=True)
+    working.start()
+    working.join(0.5)
+    assert working.is_alive()
+    assert ran == []
+    claim.passed("sampler", RAN)
+    working.join(10)
+    assert not working.is_alive()  # though the first still runs
+    assert ran == ["b"]
+
+
+@pytest.mark.parametrize("where", ["prepare", "follow"])
+def test_a_full_disk_is_a_reason_and_leaves_nothing_behind(job, where, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "x")
+
+    monkeypatch.setattr(worker, "clone", lambda *_: None)
+    monkeypatch.setattr(worker, where, full)
+    worker.run(job, Claim.take("a", {}))
+    assert "No space left on device: 'x' (.dvc/tmp/studies/logs/a.log)" in job.failure.read_text()
+    assert not job.now.exists()
+    assert not any(job.work.iterdir())
+
+
+def test_clones_of_killed_experiments_are_removed_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    killed, lives = (Path(f".dvc/tmp/studies/work/{name}/clone") for name in ("killed", "lives"))
+    for clone in (killed, lives):
+        clone.mkdir(parents=True)
+    claim = Claim.take("lives", {})
+    worker.tidy()
+    assert claim
+    assert not killed.exists()
+    assert lives.exists()
+
+
+def test_a_worker_that_does_not_start_is_told(job, monkeypatch):
+    """Also where what it is to do is too long for its pipe to hold."""
+    monkeypatch.setattr(sys, "executable", "false")
+    long = dataclasses.replace(job, params="x" * 2**20)
+    told: list[str] = []
+    ended = run_jobs([long], 1, False, told.append)
+    assert "a worker failed, as it says above" in told
+    assert ended == ({}, [], ["a"])
 
 
 def test_a_failure_has_the_stages_own_line():

@@ -71,3 +71,16 @@ def test_a_killed_process_holds_nothing():
     holder.kill()
     holder.wait()
     assert Claim.take("a", {})
+
+
+def test_what_dvc_runs_again_is_not_done():
+    """As after `dvc gc`: others wait for it as they did the first time."""
+    Claim.take("a", FIRST).passed("sampler", RAN)
+    claim = Claim.take("b", SECOND)
+    claim.begins("sampler")
+    assert trained("shared") is None
+    assert Claim.take("c", {"sampler": Training("shared", 1, 1)}) is None
+    claim.begins("embed")  # no training
+    claim.passed("sampler", RAN)
+    assert trained("shared") == RAN
+    assert Claim.take("c", {"sampler": Training("shared", 1, 1)})

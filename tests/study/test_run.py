@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,24 +55,25 @@ def test_a_study_runs_once_and_failures_again(toy):
     assert ended["end pretrain@sepp-0"] == 2
     assert {line: ended[line] for line in ONCE} == dict.fromkeys(ONCE, 1)
     assert (git("status", "--porcelain"), git("rev-parse", "HEAD")) == before
-    assert not any(Path(".dvc/tmp/studies/work").iterdir())
+    assert not any(Path(".dvc/tmp/studies/work").glob("*/*"))
     whole = toy.log()
     assert "2 of 2 experiments have run before" in toy.study()
     assert toy.log() == whole
 
 
-def test_of_two_workers_one_is_killed_and_the_other_takes_over(toy):
-    """As on two machines with one disk: each is a `sepp study` of its own."""
+def test_of_two_commands_one_is_killed_and_the_other_takes_over(toy):
+    """As on two machines with one disk, of which the second leaves once it has nothing to do."""
     (toy.folder / "studies/toy.yaml").write_text(STUDY.replace("[0.9, 0.95]", "[0.9, 0.93, 0.95]"))
     git("commit", "-qam", "Three thresholds")
-    (toy.folder / "hold").touch()
+    shared = toy.hold("pretrain@vanilla-0")
     first = toy.start()
     toy.wait_for("start pretrain@vanilla-0")
-    assert "3 of 3 experiments run elsewhere: toy-0.9-s0-" in toy.study("--leave")
-    second = toy.start()
+    second = toy.start("--leave")  # which nothing is free for, but not because it runs elsewhere
+    time.sleep(15)
+    assert second.poll() is None
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    (toy.folder / "hold").unlink()
+    shared.unlink()
     said, _ = second.communicate()
     assert second.returncode == 0, said
     assert experiments() == ["toy-0.9", "toy-0.93", "toy-0.95"]
@@ -79,6 +81,92 @@ def test_of_two_workers_one_is_killed_and_the_other_takes_over(toy):
     assert ended["end sampler"] == 1  # before the kill
     assert ended["end pretrain@vanilla-0"] == 1
     assert ended["end pretrain@sepp-0"] == 3
+
+
+def test_a_command_leaves_what_runs_elsewhere(toy):
+    own = toy.hold("pretrain@sepp-0")
+    first = toy.start("-j", "2")
+    toy.wait_for("start pretrain@sepp-0", times=2)
+    said = toy.study("--leave")
+    assert "2 of 2 experiments run elsewhere: toy-0.9-s0-" in said
+    own.unlink()
+    said, _ = first.communicate()
+    assert first.returncode == 0, said
+    assert toy.log().count("end pretrain@sepp-0") == 2
+
+
+def outcomes() -> dict[str, str]:
+    """What DVC has recorded of each experiment: the digests of all that its stages made."""
+    refs = git("for-each-ref", "--format=%(refname)", "refs/exps/*/*/*").split()
+    return {ref.rpartition("/")[2]: git("show", f"{ref}:dvc.lock") for ref in refs}
+
+
+def test_what_a_killed_worker_had_another_of_the_same_command_finishes(toy):
+    shared = toy.hold("pretrain@vanilla-0")
+    both = toy.start("-j", "2")
+    toy.wait_for("start pretrain@vanilla-0")
+    os.kill(worker_of(both), signal.SIGKILL)
+    toy.wait_for("start pretrain@vanilla-0", times=2)  # which waits for what the first has
+    time.sleep(3)  # what the killed one left behind has been ended
+    shared.unlink()
+    said, _ = both.communicate()
+    assert both.returncode == 0, said
+    assert "a worker was killed (signal 9)" in said
+    assert toy.log().count("end pretrain@vanilla-0") == 1
+    found = outcomes()
+    assert len(found) == 2
+
+    for name in found:  # the same without a kill
+        subprocess.run([sys.executable, "-m", "dvc", "exp", "remove", "-q", name], check=True)
+    shutil.rmtree(".dvc/cache")
+    shutil.rmtree(".dvc/tmp/studies")
+    toy.study()
+    assert toy.log().count("end pretrain@vanilla-0") == 2
+    assert outcomes() == found
+
+
+def test_the_last_worker_is_killed_and_the_same_command_goes_on(toy):
+    own = toy.hold("pretrain@sepp-0")
+    alone = toy.start()
+    toy.wait_for("start pretrain@sepp-0")
+    os.kill(worker_of(alone), signal.SIGKILL)
+    said, _ = alone.communicate()
+    assert alone.returncode == 1
+    assert "Error: 2 of 2 experiments have not run; `sepp study toy` tries them again" in said
+    own.unlink()
+    assert "2 of 2 experiments done" in toy.study()
+    assert not any(Path(".dvc/tmp/studies/work").glob("*/*"))  # nor what the killed one left
+    ended = Counter(line for line in toy.log() if line.startswith("end"))
+    assert {line: ended[line] for line in ONCE} == dict.fromkeys(ONCE, 1)
+    assert ended["end pretrain@sepp-0"] == 2
+
+
+def worker_of(command: subprocess.Popen) -> int:
+    """The process id of the worker that has begun an experiment."""
+    asked = ["pgrep", "-P"]
+    workers = subprocess.run([*asked, str(command.pid)], capture_output=True, text=True).stdout
+    (busy,) = (
+        worker
+        for worker in workers.split()
+        if subprocess.run([*asked, worker], capture_output=True).stdout
+    )
+    return int(busy)
+
+
+def test_an_experiment_without_results_is_told(toy):
+    """It has run, and no command runs it again before it is removed."""
+    (toy.folder / "results.json").write_text("no JSON")
+    git("commit", "-qam", "Broken results")
+    said = toy.study(fails=True)
+    log = toy.log()
+    said = toy.study(fails=True)
+    name = re.search(r"toy-0\.9-s0-\w+", said)[0]
+    assert f"`dvc exp remove {name}` lets it run again" in said
+    assert "Error: 2 of 2 experiments have no results" in said
+    assert toy.log() == log
+    subprocess.run([sys.executable, "-m", "dvc", "exp", "remove", "-q", name], check=True)
+    toy.study(fails=True)
+    assert len(experiments()) == 2
 
 
 SMALL = {key: value for key, value in pipeline.SMALL.items() if key not in ("seeds", "sepp.min")}

@@ -54,7 +54,7 @@ def test_from_scratch_vanilla_does_not_depend_on_the_sampler():
 
 
 def test_other_code_trains_all_anew():
-    first, second = (trainings(params(), None, code) for code in ("a", "b"))
+    first, second = (trainings(params(), None, {"simclr": code}) for code in ("a", "b"))
     assert all(first[name].key != second[name].key for name in ALL)
 
 

@@ -35,14 +35,14 @@ stages:
       - reports/summary.json: {cache: false}
 """
 # A stage is in the log when it starts, and when it ends; a training waits while there is a file
-# `hold`, and fails while there is one `broken`. All but sepp is the same for each threshold.
+# of its name, and fails while there is one `broken`. All but sepp is the same for each threshold.
 SCRIPT = """\
 set -e
 echo "start $1" >> "$TOY_ROOT/toy.log"
 mkdir -p "$(dirname "$2")"
 case $1 in
   pretrain*) test ! -e "$TOY_ROOT/broken" || { echo "Error: it is broken"; exit 1; }
-             while test -e "$TOY_ROOT/hold"; do sleep 0.1; done
+             while test -e "$TOY_ROOT/hold-$1"; do sleep 0.1; done
              echo "$1" > "$2" ;;
   combine@sepp) echo "$3" > "$2" ;;
   report) cp results.json "$2" ;;
@@ -71,7 +71,14 @@ class Toy:
         (folder / "dvc.yaml").write_text(PIPELINE)
         (folder / "toy.sh").write_text(SCRIPT)
         (folder / "results.json").write_text(json.dumps(summary(seeds=1)))
-        ignored = ["/models", "/data/combined", "/toy.log", "/broken", "/hold", "/reports/studies"]
+        ignored = [
+            "/models",
+            "/data/combined",
+            "/toy.log",
+            "/broken",
+            "/hold-*",
+            "/reports/studies",
+        ]
         (folder / ".gitignore").write_text("\n".join(ignored) + "\n")
         write_params(folder / "params.yaml", {})
         (folder / "studies").mkdir()
@@ -99,14 +106,20 @@ class Toy:
         assert (process.returncode != 0) == fails, said
         return said
 
+    def hold(self, stage: str) -> Path:
+        """A file that makes a training wait until it is removed."""
+        file = self.folder / f"hold-{stage}"
+        file.touch()
+        return file
+
     def log(self) -> list[str]:
         file = self.folder / "toy.log"
         return file.read_text().splitlines() if file.exists() else []
 
-    def wait_for(self, line: str) -> None:
-        """Until a stage has written `line`."""
+    def wait_for(self, line: str, times: int = 1) -> None:
+        """Until stages have written `line`, so many times."""
         for _ in range(1200):
-            if line in self.log():
+            if self.log().count(line) >= times:
                 return
             time.sleep(0.1)
-        raise AssertionError(f"{line} is not in {self.log()}")
+        raise AssertionError(f"{line} is not {times} times in {self.log()}")
