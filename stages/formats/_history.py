@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.common import cost
 from stages.common.artifacts import read_json
 from stages.common.intervals import wilson
 from stages.common.rounds import left_after
@@ -141,7 +142,7 @@ def _evaluations(stage: str, root: Path, digest: str, ran: Mapping[str, _Ran]) -
     found = {}
     for name, one in ran.items():
         if name.startswith(stage) and digest in one.deps.values():
-            path = next(iter(one.outs))
+            path = next(out for out in one.outs if not Path(out).is_relative_to(cost.FOLDER))
             result = _recorded_json(root, path, ran)
             if result and "skipped" not in result:
                 found[path] = result

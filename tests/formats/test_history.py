@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from stages.common.cost import cost_path
 from stages.formats._history import folder_digest, history, measured, reported
 from tests.formats.lock import write_lock
 
 METRICS, SUMMARY = "reports/metrics/linear_eval/sepp-1.json", "reports/summary.json"
 FURTHER = "reports/metrics/evaluations/transfer/sepp-1.json"
+COST = str(cost_path("linear_eval", "sepp-1"))  # which DVC lists first
+COSTS = str(cost_path("evaluations", "transfer/sepp-1"))
 FOUND = {"reported": [["digits_linear", "digits, linear"]], "digits_linear": 90.5}
 RESULT = {"arm": "sepp", "seed": 1, "linear_top1": 81.0, "knn_top1": 75.0, "test_images": 680}
 ARM = {"n": 2, "seeds": [0, 1], "top1": [80.5, 81.0]}
@@ -51,11 +54,11 @@ def checkout(tmp_path, monkeypatch) -> Path:
         },
         "linear_eval@sepp-1": {
             "deps": {"models/sepp-1": folder_digest(model)},
-            "outs": {METRICS: write_json(METRICS, RESULT)},
+            "outs": {COST: write_json(COST, {"cost": []}), METRICS: write_json(METRICS, RESULT)},
         },
         "evaluate@transfer-sepp-1": {
             "deps": {"models/sepp-1": folder_digest(model)},
-            "outs": {FURTHER: write_json(FURTHER, FOUND)},
+            "outs": {COSTS: write_json(COSTS, {"cost": []}), FURTHER: write_json(FURTHER, FOUND)},
         },
         "evaluate@semi_supervised-sepp-1": {
             "deps": {"models/sepp-1": "of other weights"},
