@@ -41,6 +41,8 @@ def main(
     folder below IMAGES (or its train/, test/, …) that an image lies in, or the Parquet file's.
     Images are read as they are needed; SEPP_DEVICES=4 spreads them over four GPUs.
     """
+    if out.suffix != ".parquet":
+        raise SeppError(f"{out}: is written as Parquet: give it a name that ends in .parquet")
     if out.exists() and not force:
         raise SeppError(f"{out}: is there already; name another, or replace it with --force")
     found = Images(images)

@@ -52,8 +52,8 @@ def read_answers(path: Path = LABELS) -> list[Answer]:
     missing = [name for name in Answer._fields if name not in (rows.fieldnames or ())]
     if missing:
         raise SeppError(
-            f"{path}: has no column {', '.join(missing)}; save it from the report's page, or "
-            f"`git checkout {path}`"
+            f"{path}: has no column {', '.join(missing)}; save answers from the report's page"
+            + (f", or take back an edit with `git checkout {path}`" if path == LABELS else "")
         )
     try:
         return [_answer(row, f"{path}, line {rows.line_num}") for row in rows]

@@ -40,7 +40,8 @@ def _data(plan: Plan) -> dict[str, Leaf]:
         "data.pack_gib": Leaf(plan.machine.room),
     }
     if sample.broken:
-        note = f"{sample.broken} of {sample.broken + sample.count} do not decode; false: stop there"
+        looked_at = sample.broken + sample.count
+        note = f"of {looked_at}, {sample.broken} without decoding; false: stop there"
         leaves["data.skip_broken"] = Leaf(True, note)
     return leaves
 

@@ -95,9 +95,9 @@ def warnings(plan: Plan) -> list[str]:
         )
     if images.sample.broken:
         told.append(
-            f"{images.sample.broken} of {images.sample.broken + images.sample.count} images looked "
-            "at do not decode and are not counted: data.skip_broken is true, which leaves such "
-            "images out."
+            f"Of {images.sample.broken + images.sample.count} images looked at, those that do not "
+            f"decode ({images.sample.broken}) are not counted: data.skip_broken is true, which "
+            "leaves such images out."
         )
     if machine.busy:
         told.append(_busy(machine))

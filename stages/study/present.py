@@ -70,7 +70,7 @@ def dry(chosen: Plan) -> None:
     needed = [t for t in _trainings(outcome.planned for outcome in left) if t not in over]
     seen = total(needed)
     click.echo(
-        f"{len(left)} of {len(found)} experiments are to run, with {len(needed)} trainings of "
+        f"{len(left)} of {len(found)} experiments are to run, with {len(needed)} different trainings of "
         f"{_images(seen)} images (epochs x images; what DVC's cache has is not trained again)."
     )
     time = _expected(found, seen)

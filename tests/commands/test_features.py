@@ -112,6 +112,12 @@ def test_mistakes_are_one_line(encoder, arguments, said):
     assert not Path("out.parquet").exists()
 
 
+def test_another_format_is_not_promised(encoder):
+    said = refused(sepp("features", "models/sepp-0", "photos", "out.csv"))
+    assert "out.csv: is written as Parquet: give it a name that ends in .parquet" in said
+    assert not Path("out.csv").exists()
+
+
 def test_an_encoder_without_a_head_says_so(encoder):
     write_encoder(Path("models/plain"), head=False)
     arguments = ("models/plain", "photos", "out.parquet", "--layer", "projection")

@@ -52,7 +52,7 @@ def test_dry_names_the_experiments_and_what_is_left(checkout):
     text = "{title: T, about: A, preset: digits, columns: [linear], grid: {sepp.min: [0.9, 0.95]}}"
     Path("studies/mine.yaml").write_text(text)
     told = sepp("mine", "--dry").output
-    assert "2 of 2 experiments are to run, with 4 trainings of 35.9 k images" in told
+    assert "2 of 2 experiments are to run, with 4 different trainings of 35.9 k images" in told
     assert "not known before one has run" in told
     name = next(word for word in told.split() if word.startswith("mine-0.9-s0-"))
     # Of 28,740 rows, 20 minutes each for the sampler and two arms: 1 hour.
@@ -69,7 +69,7 @@ def test_dry_names_the_experiments_and_what_is_left(checkout):
     Path("studies").mkdir(exist_ok=True)
     Path("studies/mine.yaml").write_text(text)
     told = sepp("mine", "--dry").output
-    assert "1 of 2 experiments are to run, with 1 trainings of 7.18 k images" in told
+    assert "1 of 2 experiments are to run, with 1 different trainings of 7.18 k images" in told
     assert "Time on one worker: 15 min, estimated from what has run" in told
     told = sepp("--list").output
     (line,) = (line.split() for line in told.splitlines() if line.startswith("mine "))

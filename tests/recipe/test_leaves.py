@@ -138,7 +138,9 @@ MANY = {"test": 240}  # images to test on
 
 def test_warnings():
     assert told(chosen(images(540, 900, **MANY))) == ""
-    assert "3 of 259 images" in told(chosen(images(540, 900, broken=3)))
+    assert "Of 259 images looked at, those that do not decode (3)" in told(
+        chosen(images(540, 900, broken=3))
+    )
     two = replace(GPU, there=2)
     assert "SEPP_DEVICES=2" in told(choose(images(540, 900), two, HOUR, measure_on(two)))
     assert "SEPP_DEVICES" not in told(choose(images(540, 900), GPU, HOUR, measure_on(GPU)))
