@@ -70,8 +70,9 @@ def dry(chosen: Plan) -> None:
     needed = [t for t in _trainings(outcome.planned for outcome in left) if t not in over]
     seen = total(needed)
     click.echo(
-        f"{len(left)} of {len(found)} experiments are to run, with {len(needed)} different trainings of "
-        f"{_images(seen)} images (epochs x images; what DVC's cache has is not trained again)."
+        f"{len(left)} of {len(found)} experiments are to run, with {len(needed)} different "
+        f"trainings of {_images(seen)} images (epochs x images; what DVC's cache has is not "
+        "trained again)."
     )
     time = _expected(found, seen)
     known = "not known before one has run" if left else "none"
