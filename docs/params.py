@@ -14,12 +14,11 @@ from typing import Any
 
 from stages.common.params import AllParams
 from stages.common.sections import plugin, plugins
-from stages.recipe.text import PRESETS, preset, values_of
+from stages.recipe.text import ENTRY, PRESETS, named_lines, preset, values_of
 from stages.ssl.methods import MethodParams, find_method
 
 PAGE = Path(__file__).with_suffix(".md")
 SHOWN = ("characters", "cifar10", "imagenet")  # presets whose values are told
-LEAF = re.compile(r"^( *)(\w+):(?: +[^#]*?)?(?: *# ?(.*))?$")
 COMMENT = re.compile(r"^( *)# ?(.*)$")
 BOUNDS = [
     ("minimum", "≥"),
@@ -84,9 +83,8 @@ def _value(values: Any, name: str, field: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return (
-        f"`{json.dumps(value)}`" if isinstance(value, str | list | dict) else str(json.dumps(value))
-    )
+    told = json.dumps(value)
+    return f"`{told}`" if isinstance(value, str | list | dict) else told
 
 
 def takes(field: Mapping[str, Any]) -> str:
@@ -122,21 +120,16 @@ def comments() -> dict[str, str]:
 def _comments(text: str) -> Iterator[tuple[str, str]]:
     """(dotted name, comment) of each commented key: what stands behind it and goes on below, or
     else above it."""
-    inside: list[tuple[int, str]] = []
     name, said, above = "", [], []
-    for line in [*text.splitlines(), "end:"]:
+    for key, line in [*named_lines(text), ("", "")]:
         if more := COMMENT.match(line):
             below = name and said and len(more[1]) > 15
             (said if below else above).append(more[2].strip())
             continue
         if said:
             yield name, " ".join(said)
-        name, said = "", []
-        if found := LEAF.match(line):
-            depth = len(found[1])
-            inside = [(d, key) for d, key in inside if d < depth] + [(depth, found[2])]
-            name = ".".join(key for _, key in inside)
-            said = [found[3].strip()] if found[3] else above
+        name, behind = key, ENTRY.match(line)[4] if key else None
+        said = [behind.lstrip("# ")] if behind else above if key else []
         above = []
 
 

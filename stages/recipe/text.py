@@ -36,7 +36,7 @@ def with_leaves(text: str, leaves: Mapping[str, Leaf]) -> str:
     Raises KeyError for a name that is not in the text.
     """
     left, lines = dict(leaves), []
-    for name, line in _named(text):
+    for name, line in named_lines(text):
         leaf = left.pop(name, None)
         lines.append(line if leaf is None else _line(line, leaf))
     if left:
@@ -67,7 +67,7 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _named(text: str) -> Iterator[tuple[str, str]]:
+def named_lines(text: str) -> Iterator[tuple[str, str]]:
     """Each line, and the dotted name of the leaf or section that is in it, "" for none."""
     inside: list[tuple[int, str]] = []  # indentation and key of the sections around the line
     for line in text.splitlines():

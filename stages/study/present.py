@@ -34,7 +34,8 @@ CODE = ("dvc.yaml", "stages", "data/pair_labels.csv", ":!stages/studies")
 def listing() -> None:
     """Print all studies, and what each costs."""
     plans = [plan(name, spec.find(name)[1]) for name in spec.names()]
-    seen = [total(_trainings(one.experiments)) for one in plans]
+    needed = [_trainings(one.experiments) for one in plans]
+    seen = [total(trainings) for trainings in needed]
     ran = {one.name for one in revisions.experiments()} if revisions.head() else set()
     found = [
         outcomes(one) if any(each.name in ran for each in one.experiments) else [] for one in plans
@@ -42,8 +43,8 @@ def listing() -> None:
     times = [_expected(*one) for one in zip(found, seen, strict=True)]
     timed = ["time"] * any(times)
     table = _table("study", "experiments", "trainings", "images seen", *timed, "what")
-    for one, rows, time in zip(plans, seen, times, strict=True):
-        counts = len(one.experiments), len(_trainings(one.experiments))
+    for one, trainings, rows, time in zip(plans, needed, seen, times, strict=True):
+        counts = len(one.experiments), len(trainings)
         known = [time or "–"] * bool(timed)
         what = f"{one.study.title} ({one.study.preset})"
         table.add_row(one.name, *map(str, counts), _images(rows), *known, what)
