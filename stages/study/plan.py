@@ -7,9 +7,6 @@ started from, whose code is thereby known, too: what it has of the same code is 
 
 from __future__ import annotations
 
-import copy
-import difflib
-import functools
 import io
 import itertools
 import re
@@ -24,9 +21,9 @@ from ruamel.yaml import YAML
 from stages.common.errors import SeppError
 from stages.common.param_file import validate
 from stages.common.params import AllParams
-from stages.common.sections import BUNDLED
 from stages.comparison.differences import applied, flatten, value_text
-from stages.recipe.text import PRESETS, preset, values_of, with_header
+from stages.recipe.text import with_header
+from stages.study.overrides import move, replace, start_from, update
 from stages.study.scale import shrink
 from stages.study.spec import Overrides, Study
 from stages.study.trainings import Training, images, key, trainings
@@ -96,7 +93,7 @@ class Planned:
         yaml = YAML()
         yaml.width = 100
         whole = yaml.load(self.base)
-        _update(whole, self.params)
+        update(whole, self.params)
         stream = io.StringIO()
         yaml.dump(whole, stream)
         return stream.getvalue()
@@ -159,7 +156,7 @@ def plan(name: str, study: Study, choice: Choice = Choice(), asked: str | None =
 def _data_sets(name: str, study: Study) -> set[str]:
     """Those that the study's rows are of."""
     return {
-        own.get("data.name") or _preset(own.get("preset", study.preset), name)[1]["data"]["name"]
+        own.get("data.name") or start_from(own.get("preset", study.preset), name)[1]["data"]["name"]
         for _, own in _rows(study)
     }
 
@@ -214,9 +211,9 @@ def _params(
 ) -> tuple[str, dict[str, Any]]:
     """The text of the preset that a row is of, and the params that it makes of it."""
     changes, where = dict(own), _place(name, labels)
-    base, params = _preset(changes.pop("preset", study.preset), where)
+    base, params = start_from(changes.pop("preset", study.preset), where)
     if choice.data:
-        _move(params, choice.data)
+        move(params, choice.data)
     for parameter, value in changes.items():
         replace(params, parameter, value, where)
     if choice.scale is not None:
@@ -224,49 +221,3 @@ def _params(
         params = shrink(params, choice.scale, images(params["data"]))
         base = with_header(base, [f"A rehearsal, at scale {choice.scale:g}, of {where}."])
     return base, params
-
-
-def _preset(name: str, where: str) -> tuple[str, dict[str, Any]]:
-    """A preset's text, and its params, as a copy; raises SeppError if there is none."""
-    known = sorted(file.stem for file in PRESETS.glob("*.yaml"))
-    if name not in known:
-        raise SeppError(f"{where}: {name!r} is no preset; there are {', '.join(known)}")
-    return preset(name), copy.deepcopy(_values(name))
-
-
-@functools.cache
-def _values(name: str) -> dict[str, Any]:
-    return values_of(preset(name))
-
-
-def _move(params: dict[str, Any], data: str) -> None:
-    """Take the recipe to another data set: mean and std are those of its own preset, if it has one,
-    so that a plan needs no look at the images; else they stay (those of photographs are alike)."""
-    params["data"] |= {"name": data, "watch": [] if data in BUNDLED else [data]}
-    if (PRESETS / f"{data}.yaml").is_file():
-        params["views"] |= {key: _values(data)["views"][key] for key in ("mean", "std")}
-
-
-def replace(params: dict[str, Any], parameter: str, value: Any, where: str) -> None:
-    """Set what a dotted name means in `params`; raises SeppError if there is no such parameter."""
-    *sections, leaf = parameter.split(".")
-    inner: Any = params
-    for section in sections:
-        inner = inner.get(section) if isinstance(inner, Mapping) else None
-    if not isinstance(inner, dict) or leaf not in inner:
-        near = difflib.get_close_matches(parameter, flatten(params), n=1)
-        meant = f"; did you mean {near[0]}?" if near else "; check its spelling"
-        raise SeppError(f"{where}: {parameter} is no parameter of the preset{meant}")
-    inner[leaf] = copy.deepcopy(value)
-
-
-def _update(inner: dict, values: Mapping[str, Any]) -> None:
-    """Make `inner` what `values` are, and leave alone what is already so: it has comments."""
-    for name in [name for name in inner if name not in values]:
-        del inner[name]
-    for name, value in values.items():
-        old = inner.get(name)
-        if isinstance(value, dict) and isinstance(old, dict):
-            _update(old, value)
-        elif name not in inner or not isinstance(old, type(value)) or old != value:
-            inner[name] = value
