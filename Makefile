@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 FAISS ?= cpu
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: repro test test-slow lint bench clean help
+.PHONY: repro test test-slow gpu-check lint bench clean help
 
 help:
 	@echo "make repro   install into .venv and run the pipeline on the params in params.yaml"
 	@echo "make test    the same environment with the test extras, then the quick tests"
 	@echo "make test-slow   the others: whole pipelines, killed trainings, several processes"
 	@echo "make lint    ruff"
+	@echo "make gpu-check   on a machine with a GPU: everything on CUDA beside the CPU, as a table"
 	@echo "make bench   mining beside what else one would call, on this checkout's sampler"
 	@echo "make clean   remove .venv (models, data and the DVC cache stay)"
 
@@ -24,6 +25,9 @@ test: $(VENV)/.test-$(FAISS)
 
 test-slow: $(VENV)/.test-$(FAISS)
 	$(PYTEST) -m slow
+
+gpu-check: $(VENV)/.test-$(FAISS)
+	$(BIN)/python -m pytest tests/gpu --table gpu-check.md
 
 lint: $(VENV)/.test-$(FAISS)
 	$(BIN)/ruff check .

@@ -91,6 +91,12 @@ def is_first() -> bool:
     return all(int(os.environ.get(name) or 0) == 0 for name in ranks)
 
 
+def one_of_several() -> bool:
+    """Whether a launcher (torchrun, Slurm or Lightning's own) started this process among others."""
+    sizes = ("WORLD_SIZE", "SLURM_NTASKS")
+    return any(int(os.environ.get(name) or 1) > 1 for name in sizes)
+
+
 def local_rank() -> int:
     """Which of this node's devices is this process's."""
     return int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)

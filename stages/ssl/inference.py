@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from stages.common.errors import SeppError
 from stages.common.images import ImageStore
 from stages.common.progress import Progress
 from stages.common.sections import Views
+from stages.common.threads import in_order
 from stages.ssl.batches import step_seed
 from stages.ssl.encoder import Encoder, EncoderConfig, exact
 from stages.ssl.preprocessing import central
@@ -90,7 +93,6 @@ def encode(
         yield batch, *features.values()
 
 
-@torch.no_grad()
 def encode_each(
     encoder: Encoder,
     store: ImageStore,
@@ -104,29 +106,61 @@ def encode_each(
 
     With a count of views above 0, features are means of unit vectors: of the image's, and of each
     random view's, which are made of the same (3, S, S) pixels. One pass gives all layers and
-    counts, the bits of each as if it had been asked for alone.
+    counts, the bits of each as if it had been asked for alone. Batches go to all of `devices()` in
+    turn; each gives the same bits for a batch.
     """
-    target = device()
-    encoder = encoder.to(target).eval()
     config = encoder.config
     workers = 0 if store.packed is not None else env.workers()
     loader = DataLoader(PlainImages(store, ids, config.image_size), batch_size, num_workers=workers)
-    counts = views.counts if views else (0,)
-    draw = RandomViews(_sized(views.augmentation, config)).to(target) if any(counts) else None
+    targets = [device()] if env.one_of_several() else devices()  # others have theirs
+    passes = [Pass(encoder, target, layers, views) for target in targets]
+    jobs = zip(itertools.cycle(passes), itertools.count(step=batch_size), loader, strict=False)
     start = 0
-    with Progress(label, len(ids), "images") as progress:
-        for images in loader:
-            with exact():
-                images = images.to(target)
-                if draw:
-                    torch.manual_seed(step_seed(views.seed, start))
-                seen = (draw(images) for _ in range(max(counts)))
-                inputs = itertools.chain([encoder.normalize(images.float() / 255)], seen)
-                features = _means((_features(encoder, x, layers) for x in inputs), counts)
-            batch = ids[start : start + len(images)]
-            yield batch, {key: x.float().cpu().numpy() for key, x in features.items()}
-            start += len(images)
-            progress.advance(len(images))
+    with Progress(label, len(ids), "images") as progress, exact():
+        for features in in_order(_run, jobs, len(passes), len(passes)):
+            count = len(next(iter(features.values())))
+            yield ids[start : start + count], features
+            start += count
+            progress.advance(count)
+
+
+class Pass:
+    """What one device does with batches of un-augmented images."""
+
+    drawing = Lock()  # draws come from generators that all threads share
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        device: torch.device,
+        layers: Sequence[str],
+        views: RandomEmbeddings | None,
+    ) -> None:
+        self.device, self.layers, self.views = device, layers, views
+        self.encoder = copy.deepcopy(encoder).to(device).eval()
+        self.counts = views.counts if views else (0,)
+        if any(self.counts):
+            self.draw = RandomViews(_sized(views.augmentation, encoder.config)).to(device)
+
+    @torch.no_grad()
+    def __call__(self, start: int, images: Tensor) -> dict[tuple[str, int], np.ndarray]:
+        """Features of uint8 (B, 3, S, S), the images from place `start` on."""
+        images = images.to(self.device)
+        plain = self.encoder.normalize(images.float() / 255)
+        seen = (self._view(images, start, number) for number in range(max(self.counts)))
+        inputs = itertools.chain([plain], seen)
+        means = _means((_features(self.encoder, x, self.layers) for x in inputs), self.counts)
+        return {key: x.float().cpu().numpy() for key, x in means.items()}
+
+    def _view(self, images: Tensor, start: int, number: int) -> Tensor:
+        with self.drawing:
+            torch.manual_seed(step_seed(self.views.seed, start, number))
+            return self.draw(images)
+
+
+def _run(job: tuple[Pass, int, Tensor]) -> dict[tuple[str, int], np.ndarray]:
+    run, start, images = job
+    return run(start, images)
 
 
 def _features(encoder: Encoder, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:

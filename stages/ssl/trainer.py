@@ -185,6 +185,8 @@ def fit(module: Fit, state: Part, label: str, precision: str = "fp32") -> Histor
 def _trainer(module: Fit, state: Part, label: str, precision: str) -> lightning.Trainer:
     """Raises SeppError if there are no such devices as the environment asks for."""
     several = env.nodes() > 1 or env.devices() != 1
+    on_gpu = env.on_gpu(torch.cuda.is_available())
+    torch.utils.deterministic.fill_uninitialized_memory = False  # which nothing here reads
     # Lightning's own requeueing would leave checkpoints where other trainings find them.
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     try:
@@ -205,7 +207,8 @@ def _trainer(module: Fit, state: Part, label: str, precision: str) -> lightning.
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            benchmark=env.on_gpu(torch.cuda.is_available()),
+            # Atomic sums, and kernels chosen by timing, would give other bits after each resume.
+            deterministic="warn" if on_gpu else None,
         )
     except (MisconfigurationException, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

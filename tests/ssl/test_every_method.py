@@ -16,13 +16,13 @@ from stages.common import artifacts
 from stages.common.params import load_all
 from stages.ssl.batches import read_rows
 from stages.ssl.methods import MethodParams, find_method
-from stages.ssl.pretraining import Pretraining
 from tests.conftest import REPOSITORY
 from tests.ssl.test_distributed import free_port
 from tests.ssl.tiny import METHODS
 from tests.ssl.training import (
     AS_IT_IS,
     as_on_one_process,
+    broken_and_resumed,
     first_weights,
     train_tiny,
     use_tiny_backbone,
@@ -50,20 +50,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_broken_training_ends_in_the_same_bits(folder, monkeypatch, name):
     """Queues, momentum encoders, prototypes, centres and schedules are all in the saved state."""
-    whole, history = train_tiny(name, 4)
-    step = Pretraining.training_step
-
-    def breaks(self, batch, index):
-        if (self.current_epoch, index) == (2, 1):
-            raise RuntimeError("broken here")
-        return step(self, batch, index)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Pretraining, "training_step", breaks)
-        with pytest.raises(RuntimeError, match="broken here"):
-            train_tiny(name, 4)
-    assert list(folder.glob(".state/*/*/last.ckpt"))
-    resumed, again = train_tiny(name, 4)
+    (whole, history), (resumed, again) = broken_and_resumed(name, monkeypatch)
     assert again == history
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
     for key, value in whole.state_dict().items():

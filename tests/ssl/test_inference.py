@@ -11,9 +11,10 @@ import torch
 from stages.common.images import ImageStore
 from stages.common.params import load_all
 from stages.embed import Inputs
+from stages.ssl import inference
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.heads import mlp
-from stages.ssl.inference import RandomEmbeddings, encode, encode_each
+from stages.ssl.inference import Pass, RandomEmbeddings, encode, encode_each
 
 LAYERS, COUNTS = ("projection", "backbone"), (0, 1, 3)
 
@@ -54,3 +55,22 @@ def test_views_are_the_first_of_one_series(passes):
     for view in views:
         np.testing.assert_allclose(np.linalg.norm(view, axis=1), 1, atol=1e-5)
     assert np.abs(views[0] - views[1]).max() > 1e-3
+
+
+def test_any_number_of_devices_gives_the_same_bits(passes, monkeypatch):
+    one = passes(encode_each, LAYERS, COUNTS)
+    monkeypatch.setenv("SEPP_DEVICES", "3")
+    for (ids, x), (others, y) in zip(one, passes(encode_each, LAYERS, COUNTS), strict=True):
+        assert list(ids) == list(others)
+        for key, features in x.items():
+            np.testing.assert_array_equal(features, y[key])
+
+
+def test_one_of_several_processes_uses_its_own_device(passes, monkeypatch):
+    """The others have theirs, whatever SEPP_DEVICES says."""
+    made = []
+    monkeypatch.setattr(inference, "Pass", lambda *of: made.append(Pass(*of)) or made[-1])
+    monkeypatch.setenv("SEPP_DEVICES", "3")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    passes(encode, "backbone", (0,))
+    assert len(made) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -88,6 +89,29 @@ def train_tiny(
             export.record(*done, to, to.with_suffix(".csv"), state)
         state.clear()
     return done
+
+
+def broken_and_resumed(
+    name: str, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> list[tuple[encoder.Encoder, History]]:
+    """Four epochs of the method `name` in one go, and the same broken off in the third and resumed.
+
+    The working directory is what `write_project` wrote; a state is saved at every epoch's end.
+    """
+    whole = train_tiny(name, 4, **options)
+    step = pretraining.Pretraining.training_step
+
+    def breaks(self, batch, index):
+        if (self.current_epoch, index) == (2, 1):
+            raise RuntimeError("broken here")
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining.Pretraining, "training_step", breaks)
+        with pytest.raises(RuntimeError, match="broken here"):
+            train_tiny(name, 4, **options)
+    assert list(Path(os.environ["SEPP_STATE_DIR"]).glob("*/*/last.ckpt"))
+    return [whole, train_tiny(name, 4, **options)]
 
 
 def as_on_one_process(name: str, folder: Path) -> tuple[torch.Tensor, History]:
