@@ -19,7 +19,7 @@ from stages.common.images import ImageStore
 from stages.common.progress import Progress
 from stages.common.sections import Views
 from stages.common.threads import in_order
-from stages.ssl.batches import step_seed
+from stages.ssl.batches import seed_draws, step_seed
 from stages.ssl.encoder import Encoder, EncoderConfig, exact
 from stages.ssl.preprocessing import central
 from stages.ssl.views import RandomViews
@@ -154,7 +154,7 @@ class Pass:
 
     def _view(self, images: Tensor, start: int, number: int) -> Tensor:
         with self.drawing:
-            torch.manual_seed(step_seed(self.views.seed, start, number))
+            seed_draws(step_seed(self.views.seed, start, number))
             return self.draw(images)
 
 

@@ -26,7 +26,7 @@ from stages.common import env
 from stages.common.errors import SeppError
 from stages.common.progress import Progress
 from stages.common.state import Part
-from stages.ssl.batches import Batches, step_seed
+from stages.ssl.batches import Batches, seed_draws, step_seed
 
 History = list[dict[str, float | None]]
 
@@ -57,7 +57,7 @@ class Fit(lightning.LightningModule):
 
     def reseed(self, step: int, part: int, rank: int = 0) -> None:
         """Seed torch for one part of one step, alike in an unbroken run and a resumed one."""
-        torch.manual_seed(step_seed(self.batches.seed, self.epoch, step, part, rank))
+        seed_draws(step_seed(self.batches.seed, self.epoch, step, part, rank))
 
     @property
     def epoch(self) -> int:

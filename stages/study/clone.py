@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from stages.common import env
 
 
@@ -28,11 +30,34 @@ def clone(folder: Path, commit: str, given: Sequence[str]) -> None:
     if local.exists():
         (folder / local).write_bytes(local.read_bytes())
     dvc(folder, "config", "--local", "cache.dir", cache_dir())
+    forget_lost(folder / "dvc.lock", Path(cache_dir()))
     # Stages look below DVC_ROOT, which `dvc exp run` sets to the clone, whatever it was.
     for path in (Path(name).expanduser() for name in given):
         if path.exists() and not (folder / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).symlink_to(path.absolute())
+
+
+def forget_lost(lock: Path, cache: Path) -> None:
+    """Take from `lock` the stages whose folders the cache does not hold, as in a fresh clone.
+
+    DVC would look into such a folder for what depends on a part of it (a round's start), even after
+    it has been made anew.
+    """
+    if not lock.exists():
+        return
+    yaml = YAML(typ="safe")
+    locked = yaml.load(lock)
+    stages = locked.get("stages") or {}
+    locked["stages"] = {name: one for name, one in stages.items() if _held(one, cache)}
+    if len(locked["stages"]) < len(stages):
+        with lock.open("w") as stream:
+            yaml.dump(locked, stream)
+
+
+def _held(stage: dict, cache: Path) -> bool:
+    digests = [out["md5"] for out in stage.get("outs", []) if out["md5"].endswith(".dir")]
+    return all((cache / "files/md5" / md5[:2] / md5[2:]).exists() for md5 in digests)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stages.ssl.backbones import build_backbone
+from stages.ssl.batch_norm import SplitBatchNorm
 from stages.ssl.encoder import exact
 from stages.ssl.methods import Batch, Method, find_method
 from stages.ssl.partners import Partners
@@ -39,7 +40,7 @@ def loss_and_gradients(method: Method, device: torch.device) -> tuple[float, Ten
     first, second, *extra = (
         torch.randn(ROWS, 3, size, size, generator=made).to(device) for size in sizes
     )
-    partners = Partners(ids.numpy(), other.numpy()) if method.has_negatives else None
+    partners = Partners(ids.numpy(), other.numpy()).to(device) if method.has_negatives else None
     weight = torch.where(ids < 24, 1.0, 0.5)
     batch = Batch(*(x.to(device) for x in (ids, other, weight)), extra, partners=partners)
     method = method.to(device)
@@ -66,9 +67,30 @@ def test_loss_and_gradients(on, tell, name):
     assert far < 1e-2
 
 
+@pytest.mark.parametrize("shape", [(32, 8, 4, 4), (32, 8)])
+def test_batch_norm_over_groups(on, tell, shape):
+    """As MoCo splits it, and with the same running statistics."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(shape), torch.randn(shape)
+    results = []
+    for device in (torch.device("cpu"), on):
+        norm = SplitBatchNorm(8, 4).to(device)
+        seen = x.to(device)
+        if seen.ndim == 4:
+            seen = seen.contiguous(memory_format=torch.channels_last)
+        seen.requires_grad_()
+        made = norm(seen)
+        (made * weight.to(device)).sum().backward()
+        results.append([made, seen.grad, norm.running_mean, norm.running_var, norm.weight.grad])
+        assert made.ndim == 2 or made.is_contiguous(memory_format=torch.channels_last)
+    far = max(float((a - b.cpu()).abs().max()) for a, b in zip(*results, strict=True))
+    tell(f"outputs, gradients and statistics differ by at most {far:.1e}")
+    assert far < 1e-4
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_bf16_beside_fp32(project, tell, name):
-    runs = [train_tiny(name, 2, precision=precision)[1] for precision in ("fp32", "bf16")]
+    runs = [train_tiny(name, 1, precision=precision)[1] for precision in ("fp32", "bf16")]
     exactly, rounded = (run[-1]["loss"] for run in runs)
     tell(f"loss {exactly:.4f} and {rounded:.4f}")
     assert math.isfinite(rounded)

@@ -91,7 +91,7 @@ def import_faiss() -> ModuleType:
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells of each CPU it tries
     try:
         import faiss  # here, since it is slow to load and only these functions need it
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # faiss-gpu without CUDA's runtime beside it
         raise SeppError(
             f"sepp.engine faiss: cannot be imported ({' '.join(str(error).split())}); run "
             "`pip install faiss-cpu` (or faiss-gpu instead: never have both installed)"
