@@ -10,7 +10,7 @@ import logging
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, instance_norm
+from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stages.common.errors import SeppError
@@ -18,7 +18,6 @@ from stages.ssl import distributed
 from stages.ssl.distributed import world_size
 
 log = logging.getLogger(__name__)
-FEW = 2**25  # numbers in a layer, which a GPU normalises faster than their kernels are launched
 
 
 class SplitBatchNorm(_BatchNorm):
@@ -50,27 +49,18 @@ class SplitBatchNorm(_BatchNorm):
                 f"bn_splits: {groups} does not divide the {len(x)} rows of a device: "
                 "change it or batch_size in params.yaml"
             )
-        self.num_batches_tracked.add_(1)
-        if x.is_cuda and x.numel() < FEW:
-            return _followed(self, self._folded(x, groups))
         means = self.running_mean.repeat(groups, 1)  # (groups, C)
         variances = self.running_var.repeat(groups, 1)
-        # Group by group: folding the groups into channels undoes channels_last, which on a CPU
-        # costs five times a whole training step.
+        # Group by group: folding the groups into channels undoes channels_last, at five times the
+        # cost of a whole training step.
         parts = [
             batch_norm(part, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
             for part, mean, variance in zip(x.chunk(groups), means, variances, strict=True)
         ]
         self.running_mean.copy_(means.mean(0))
         self.running_var.copy_(variances.mean(0))
+        self.num_batches_tracked.add_(1)
         return _followed(self, torch.cat(parts))
-
-    def _folded(self, x: Tensor, groups: int) -> Tensor:
-        """The same, each group as an image of an instance norm, in three kernels and not dozens."""
-        each = x.unflatten(0, (groups, -1)).transpose(1, 2)  # (groups, C, B / groups, …)
-        own = self.running_mean, self.running_var, self.weight, self.bias
-        normed = instance_norm(each, *own, True, self.momentum, self.eps)
-        return normed.movedim(1, -1).flatten(0, 1).movedim(-1, 1)  # channels_last again
 
 
 def split_batch_norms(model: nn.Module, splits: int) -> None:

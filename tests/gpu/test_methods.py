@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from stages.ssl.backbones import build_backbone
-from stages.ssl.batch_norm import SplitBatchNorm
 from stages.ssl.encoder import exact
 from stages.ssl.methods import Batch, Method, find_method
 from stages.ssl.partners import Partners
@@ -65,27 +64,6 @@ def test_loss_and_gradients(on, tell, name):
     tell(f"loss {loss:.5f} and {there:.5f}; gradients differ by {far:.1e}")
     assert there == pytest.approx(loss, rel=1e-4)
     assert far < 1e-2
-
-
-@pytest.mark.parametrize("shape", [(32, 8, 4, 4), (32, 8)])
-def test_batch_norm_over_groups(on, tell, shape):
-    """As MoCo splits it, and with the same running statistics."""
-    torch.manual_seed(0)
-    x, weight = torch.randn(shape), torch.randn(shape)
-    results = []
-    for device in (torch.device("cpu"), on):
-        norm = SplitBatchNorm(8, 4).to(device)
-        seen = x.to(device)
-        if seen.ndim == 4:
-            seen = seen.contiguous(memory_format=torch.channels_last)
-        seen.requires_grad_()
-        made = norm(seen)
-        (made * weight.to(device)).sum().backward()
-        results.append([made, seen.grad, norm.running_mean, norm.running_var, norm.weight.grad])
-        assert made.ndim == 2 or made.is_contiguous(memory_format=torch.channels_last)
-    far = max(float((a - b.cpu()).abs().max()) for a, b in zip(*results, strict=True))
-    tell(f"outputs, gradients and statistics differ by at most {far:.1e}")
-    assert far < 1e-4
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -246,8 +246,9 @@ def test_memory_may_be_short(engine):
         assert one.tobytes() == other.tobytes()
 
 
-def test_faiss_on_a_gpu_asks_the_cpu_where_neighbours_overflow(monkeypatch):
-    """A flat index on the CPU stands for the GPU's, and gives 4 neighbours at most."""
+@pytest.mark.parametrize("neighbours", [4, 64])
+def test_faiss_on_a_gpu_asks_the_cpu_where_neighbours_overflow(neighbours, monkeypatch):
+    """A flat index on the CPU stands for the GPU's; no row has 64 neighbours in range."""
     library = pytest.importorskip("faiss")
 
     def flat(_, x):
@@ -261,7 +262,7 @@ def test_faiss_on_a_gpu_asks_the_cpu_where_neighbours_overflow(monkeypatch):
     whole = find_pairs(x, 0.9, 0.999, "pruned")
     monkeypatch.setattr(library, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(faiss, "_gpu_index", flat)
-    monkeypatch.setattr(faiss, "NEIGHBOURS", 4)
+    monkeypatch.setattr(faiss, "NEIGHBOURS", neighbours)
     monkeypatch.setattr(faiss, "HIGH", 50)
     monkeypatch.setattr(faiss, "FEW", 3)
     for one, other in zip(whole, find_pairs(x, 0.9, 0.999, "faiss"), strict=True):

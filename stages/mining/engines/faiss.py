@@ -49,7 +49,8 @@ def _by_neighbours(index, x: np.ndarray, lo: float, hi: float, means: Means) -> 
         value[full] = -np.inf
         i, column = np.nonzero((value >= lo) & (value <= hi))
         found = [(i + start, j[i, column])]
-        for some in np.array_split(full, -(-len(full) // FEW) or 1):
+        for first in range(0, len(full), FEW):
+            some = full[first : first + FEW]
             i, others, value = _in_range(queries[some], x[start:], lo)
             found.append((some[i[value <= hi]] + start, others[value <= hi] + start))
         means.progress.advance(len(queries))
