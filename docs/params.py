@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.common.param_file import EVALUATIONS, METHODS, PARAMS
 from stages.common.params import AllParams
 from stages.common.sections import plugin, plugins
 from stages.recipe.text import ENTRY, PRESETS, named_lines, preset, values_of
 from stages.ssl.methods import MethodParams, find_method
 
 PAGE = Path(__file__).with_suffix(".md")
+FILES = (PARAMS, METHODS, EVALUATIONS)
 SHOWN = ("characters", "cifar10", "imagenet")  # presets whose values are told
 COMMENT = re.compile(r"^( *)# ?(.*)$")
 BOUNDS = [
@@ -29,10 +31,65 @@ BOUNDS = [
 BIG = 2**20
 HEAD = """# Parameters
 
-Every key of params.yaml: which values it takes, its value in three presets, and what it is. Another
-value is set by `dvc exp run -S section.key=value`, or in the file.
+Every key of params.yaml, and of methods.yaml and evaluations.yaml beside it: which values it takes,
+its value in three presets, and what it is. Another value is set by
+`dvc exp run -S section.key=value`, by `-S methods.yaml:byol.base_lr=0.2`, or in the file.
 (Written by `python docs/params.py`.)
 """
+# What the presets do not say of a key, or say of their own value; by its dotted name.
+MORE = {
+    "views.crop_area": "share of the image that a random crop covers",
+    "views.crop_ratio": "width by height of a random crop",
+    "views.flip": "probability that left and right are exchanged",
+    "views.brightness": "strength: times 1 ± so much",
+    "views.contrast": "strength: times 1 ± so much",
+    "views.saturation": "strength: times 1 ± so much",
+    "views.hue": "strength: turned by ± so much of the circle",
+    "views.grayscale": "probability that the colours are removed",
+    "views.blur": "probability; sigma in [0.1, 2.0] pixels",
+    "views.mean": "of R, G, B in [0, 1], which views are normalised with",
+    "views.std": "as mean",
+    "seeds": "one training of each arm for each; of its weights, order and views",
+    "sampler.epochs": "passes over the rows; pretrain's with the sampler's, if it goes on",
+    "embed.batch_size": "images per forward pass",
+    "sepp.max": "of the range of similarity, inclusive",
+    "sepp.max_per_anchor": "at most so many pairs of an image, drawn by hash; null: all",
+    "sepp.max_pairs": "at most so many pairs in all, drawn by hash; null: all",
+    "methods.*.views": "what of the section views is another for the method",
+    "methods.*.first_view": "what of that is another for the anchor's view",
+    "methods.*.second_view": "what of that is another for the positive's view",
+    "methods.*.weight_decay": "of the weights; biases and norms are spared where the authors do so",
+    "methods.*.sgd_momentum": "of sgd and lars",
+    "methods.*.temperature": "that similarities are divided by",
+    "methods.*.hidden_dim": "units of a hidden layer of the projection",
+    "methods.*.output_dim": "of the projection, which pairs are mined from",
+    "methods.*.prototypes": "number of them",
+    "methods.*.local_size": "pixels, edge of a small crop",
+    "methods.*.local_area_min": "share of the image that a small crop covers, at least",
+    "methods.*.local_area_max": "the same, at most",
+    "methods.simsiam.hidden_dim": "of the projection; its output, too, which pairs are mined from",
+    "methods.barlow_twins.projection_dim": "units of each layer of the projection, and its output",
+    "methods.vicreg.invariance": "weight of the distance between the two views",
+    "methods.vicreg.variance": "weight of the hinge on the standard deviations",
+    "methods.vicreg.covariance": "weight of the off-diagonal covariances",
+    "methods.vicreg.expander_dim": "units of each layer of the expander, and its output",
+    "methods.dino.student_temperature": "that the student's scores are divided by",
+    "methods.dino.teacher_temperature": "that the teacher's are, after the warm-up",
+    "methods.dino.warmup_temperature_epochs": "in which it gets there",
+    "methods.dino.center_momentum": "of the centre of the teacher's scores",
+    "methods.dino.bottleneck_dim": "of the head, which pairs are mined from",
+    "linear_eval.epochs": "of the linear classifier's training",
+    "linear_eval.lr": "at first, with this batch size",
+    "linear_eval.milestones": "epochs after which the rate is divided by ten",
+    "linear_eval.batch_size": "images per step",
+    "linear_eval.knn_k": "neighbours that vote",
+    "linear_eval.knn_temperature": "that their similarity is divided by, before it weighs a vote",
+    "detection.iterations": "steps of the training",
+    "*.epochs": "of the fine-tuning",
+    "*.milestones": "epochs after which the rates are multiplied with decay",
+    "*.weight_decay": "of the fine-tuning",
+    "transfer.lr": "of the backbone",
+}
 
 
 def page() -> str:
@@ -55,22 +112,36 @@ def page() -> str:
             alone.append((name, field))
     first = _table([(name, name, field) for name, field in alone], values, told)
     tables = ["## Beside the sections\n\n" + first]
-    for section, kind in parts:
+    for section, kind in sorted(parts, key=lambda part: FILES.index(_file(part[0]))):
         rows = [(leaf, f"{section}.{leaf}", field) for leaf, field in kind["properties"].items()]
-        tables.append(f"## {section}\n\n{_table(rows, values, told)}")
+        file, name = _file(section), section.removeprefix("methods.")
+        title = name if file == PARAMS else f"{name}, in {file}"
+        tables.append(f"## {title}\n\n{_table(rows, values, told)}")
     return "\n\n".join([HEAD.strip(), *tables]) + "\n"
+
+
+def _file(section: str) -> str:
+    """That has it."""
+    if section.startswith("methods."):
+        return METHODS
+    return EVALUATIONS if section in plugins("evaluation") else PARAMS
 
 
 def _table(rows: list, values: Mapping[str, dict], told: Mapping[str, str]) -> str:
     lines = [f"| | takes | {' | '.join(SHOWN)} | |", "|---|---|" + "---|" * (len(SHOWN) + 1)]
     for leaf, name, field in rows:
         shown = [_value(values[one], name, field) for one in SHOWN]
-        # Methods share leaves, and so do the two trainings: one of each has the comment.
-        alike = {"methods": f"methods.*.{leaf}", "pretrain": f"sampler.{leaf}"}
-        comment = told.get(name) or told.get(alike.get(name.partition(".")[0], ""), "")
+        comment = next((told[key] for key in _names(name, leaf) if key in told), "")
         cells = [f"`{leaf}`", takes(field), *shown, comment]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def _names(name: str, leaf: str) -> list[str]:
+    """By which something may be told of a key: methods share leaves, and so do the two trainings,
+    and evaluations: one of each has the comment."""
+    alike = {"methods": f"methods.*.{leaf}", "pretrain": f"sampler.{leaf}"}
+    return [name, alike.get(name.partition(".")[0], f"*.{leaf}")]
 
 
 def _value(values: Any, name: str, field: Mapping[str, Any]) -> str:
@@ -107,8 +178,8 @@ def takes(field: Mapping[str, Any]) -> str:
 
 
 def comments() -> dict[str, str]:
-    """What the presets say of a key, by its dotted name; the first that says something counts."""
-    found: dict[str, str] = {}
+    """What is said of a key here, or in the presets, by its dotted name; the first counts."""
+    found = dict(MORE)
     for name in dict.fromkeys((*SHOWN, *(file.stem for file in sorted(PRESETS.glob("*.yaml"))))):
         for key, comment in _comments(preset(name)):
             found.setdefault(key, comment)

@@ -20,7 +20,7 @@ from stages.common.command import (
 from stages.common.cost import cost_path
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
-from stages.common.param_file import validate
+from stages.common.param_file import EVALUATIONS, validate
 from stages.common.params import StageParams, evaluation_block
 from stages.common.sections import Section, plugin, plugins
 from stages.common.state import TrainingState, run_fingerprint
@@ -94,7 +94,8 @@ def run(
 def _settings(params_file: Path, evaluation: str) -> Section:
     """The evaluation's block, checked by its own file; raises ParamError."""
     block = evaluation_block(params_file, evaluation)
-    return validate(params_file, plugin("evaluation", evaluation).Params, block, evaluation)
+    file = params_file.with_name(EVALUATIONS)
+    return validate(file, plugin("evaluation", evaluation).Params, block, evaluation)
 
 
 def _check_listing(path: Path, evaluation: str, found: dict[str, object]) -> None:

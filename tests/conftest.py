@@ -13,6 +13,12 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from stages.common import artifacts, weights
+from stages.common.param_file import EVALUATIONS, METHODS, validate
+from stages.common.params import AllParams
+from stages.common.sections import plugins
+from stages.recipe.files import files
+from stages.recipe.text import preset as preset_text
+from stages.recipe.text import values_of
 
 if TYPE_CHECKING:
     from stages.ssl.encoder import Encoder
@@ -44,8 +50,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def write_params(path: Path, changes: dict[str, Any], preset: str = "digits") -> Path:
-    """The preset with the leaves in `changes` set; a value of ... removes the leaf."""
-    values = YAML_SAFE.load((REPOSITORY / f"stages/presets/{preset}.yaml").read_text())
+    """The preset with the leaves in `changes` set; a value of ... removes the leaf. Beside `path`
+    are the blocks of methods, and of evaluations."""
+    values = values_of(preset_text(preset))
     for key, value in changes.items():
         *sections, leaf = key.split(".")
         inner = values
@@ -55,9 +62,26 @@ def write_params(path: Path, changes: dict[str, Any], preset: str = "digits") ->
             del inner[leaf]
         else:
             inner[leaf] = value
-    with path.open("w") as stream:
-        YAML_SAFE.dump(values, stream)
+    evaluations = {name: values.pop(name) for name in plugins("evaluation") if name in values}
+    for file, part in {
+        path.with_name(METHODS): values.pop("methods", {}),
+        path.with_name(EVALUATIONS): evaluations,
+        path: values,
+    }.items():
+        with file.open("w") as stream:
+            YAML_SAFE.dump(part, stream)
     return path
+
+
+def write_recipe(folder: Path, recipe: str) -> Path:
+    """The files of a whole recipe; params.yaml."""
+    for name, text in files(recipe).items():
+        (folder / name).write_text(text)
+    return folder / "params.yaml"
+
+
+def load_preset(name: str) -> AllParams:
+    return validate(Path(f"{name}.yaml"), AllParams, values_of(preset_text(name)))
 
 
 def write_data(folder: Path, train: int = 48, test: int = 24, classes: int = 3) -> None:

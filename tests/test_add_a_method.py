@@ -28,7 +28,7 @@ def copy(tmp_path) -> Path:
     assert len(page.strip().splitlines()) < 45
     code, block = re.findall(r"```(?:python|yaml)\n(.*?)```", page, re.DOTALL)
     (tmp_path / "stages/ssl/methods/toy.py").write_text(code)
-    toy = YAML_SAFE.load(block)["methods"]["toy"]
+    toy = YAML_SAFE.load(block)["toy"]
     write_params(tmp_path / "params.yaml", {**TINY, "sampler.method": "toy", "methods.toy": toy})
     write_data(tmp_path)
     return tmp_path

@@ -115,6 +115,7 @@ def rows(folder: Path) -> None:
 
 
 PARAMS = "params.yaml: "
+METHODS = "methods.yaml: "
 MISTAKES = {
     "min above max": Mistake(
         "mine",
@@ -134,10 +135,10 @@ MISTAKES = {
         "prepare", {"linear_eval.protocol": "mocov3"}, [PARAMS, "linear_eval.protocol: 'mocov3'"]
     ),
     "unknown param of a method": Mistake(
-        "sampler", {"methods.moco.tau": 0.2}, [PARAMS, "methods.moco.tau", "spelling"]
+        "sampler", {"methods.moco.tau": 0.2}, [METHODS, "moco.tau", "spelling"]
     ),
     "bad value in the block of a method that is not in use": Mistake(
-        "sampler", {"methods.dino.momentum": 2.0}, [PARAMS, "methods.dino.momentum", "2.0"]
+        "sampler", {"methods.dino.momentum": 2.0}, [METHODS, "dino.momentum", "2.0"]
     ),
     "masking for a method without negatives": Mistake(
         "pretrain",
@@ -313,12 +314,12 @@ MISTAKES = {
     "queue below a step's keys": Mistake(
         "sampler",
         {"methods.moco.queue": 31},
-        [PARAMS, "methods.moco.queue: 31 is below the 32 keys", "sampler.batch_size smaller"],
+        [METHODS, "moco.queue: 31 is below the 32 keys", "sampler.batch_size smaller"],
     ),
     "queue below the keys of the training to come": Mistake(
         "sampler",
         {"methods.fnc.queue": 63, "pretrain.method": "fnc"},
-        [PARAMS, "methods.fnc.queue: 63 is below the 64 keys", "pretrain.batch_size smaller"],
+        [METHODS, "fnc.queue: 63 is below the 64 keys", "pretrain.batch_size smaller"],
     ),
     "image size that a backbone does not take": Mistake(
         "sampler",
@@ -339,7 +340,7 @@ MISTAKES = {
             "methods.dino.local_views": 2,
             "methods.dino.local_size": 6,
         },
-        [PARAMS, "methods.dino.local_size: 6", "sampler.backbone timm/test_vit-p4", "divisible"],
+        [METHODS, "dino.local_size: 6", "sampler.backbone timm/test_vit-p4", "divisible"],
     ),
     "unknown backbone of timm": Mistake(
         "sampler",
@@ -349,12 +350,12 @@ MISTAKES = {
     "local crops the wrong way round": Mistake(
         "sampler",
         {"methods.swav.local_area_min": 0.6},
-        [PARAMS, "methods.swav", "local_area_min 0.6", "lower it"],
+        [METHODS, "swav", "local_area_min 0.6", "lower it"],
     ),
     "LARS without weight decay": Mistake(
         "sampler",
         {"methods.simclr.optimizer": "lars", "methods.simclr.weight_decay": 0.0},
-        [PARAMS, "methods.simclr", "weight_decay 0.0", "raise it"],
+        [METHODS, "simclr", "weight_decay 0.0", "raise it"],
     ),
     "splits that do not divide": Mistake(
         "sampler",
@@ -364,7 +365,7 @@ MISTAKES = {
     "training that diverges": Mistake(
         "sampler",
         {"methods.moco.base_lr": 1e9},
-        ["loss became nan in epoch 1", "lower methods.moco.base_lr in params.yaml"],
+        ["loss became nan in epoch 1", "lower moco.base_lr in methods.yaml"],
     ),
     "accelerator that is not there": Mistake(
         "sampler", {}, ["SEPP_ACCELERATOR=warp"], environment={"SEPP_ACCELERATOR": "warp"}

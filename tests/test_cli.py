@@ -19,8 +19,9 @@ from stages.commands.preset import PRESETS as FILES
 from stages.common import env
 from stages.common.params import load_all
 from stages.common.sections import BUNDLED
+from stages.recipe.files import files
 from stages.reporting.summary import summarise
-from tests.conftest import REPOSITORY, write_params
+from tests.conftest import REPOSITORY, write_params, write_recipe
 
 PRESETS = ["characters", "cifar10", "digits", "imagenet", "stl10"]
 
@@ -50,7 +51,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
     for name in (*env.VARIABLES, "DVC_ROOT", "GIT_DIR", "GIT_WORK_TREE"):
         monkeypatch.delenv(name, raising=False)
     git("init", "-b", "main")
-    (tmp_path / "params.yaml").write_text((FILES / "digits.yaml").read_text())
+    write_recipe(tmp_path, (FILES / "digits.yaml").read_text())
     git("add", ".")
     git("commit", "-m", "Start")
     return tmp_path
@@ -121,9 +122,10 @@ def test_preset(checkout, name):
     result = sepp("preset", name)
     assert result.exit_code == 0
     assert f"params.yaml is now the {name} preset; run `dvc repro`" in result.output
-    assert Path("params.yaml").read_text() == (FILES / f"{name}.yaml").read_text()
+    texts = files((FILES / f"{name}.yaml").read_text())
+    assert {file: Path(file).read_text() for file in texts} == texts
     written = {str(p.relative_to(checkout)) for p in checkout.rglob("*.*") if p.is_file()}
-    expected = {"params.yaml", "data/weights/sampler.json", "data/weights/pretrain.json"}
+    expected = {*texts, "data/weights/sampler.json", "data/weights/pretrain.json"}
     expected |= {"data/source.json"} if name in BUNDLED else set()
     assert {p for p in written if not p.startswith(".git")} == expected
 

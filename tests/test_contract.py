@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from stages.cli import STAGES
 from stages.common.closure import imported_files
+from stages.common.param_file import EVALUATIONS, METHODS
 from stages.common.params import AllParams, leaves
 from stages.common.rounds import Again, From
 from stages.common.sections import plugins
@@ -129,23 +130,24 @@ def test_outs_are_outputs(stage):
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_params_are_the_leaves_that_are_read(stage):
-    declared = set(PIPELINE[stage].get("params", []))
+    declared = listed(stage, "params")
     all_leaves = leaves(AllParams) - {"methods"}
-    assert (EVALUATION in declared) == (stage.removesuffix(AGAIN) in PER_EVALUATION)
-    declared -= {EVALUATION}  # its block, which its own file checks
+    # Blocks, which the evaluation's, or the method's, own file checks.
+    of_an_evaluation = stage.removesuffix(AGAIN) in PER_EVALUATION
+    assert declared.pop(EVALUATIONS, None) == ([EVALUATION] if of_an_evaluation else None)
+    blocks = declared.pop(METHODS, None)
     expanded = {
         leaf for key in declared for leaf in all_leaves if leaf == key or leaf.startswith(f"{key}.")
     }
     read = leaves(module(stage).Params)
-    if "methods" in read:
-        section = "sampler" if stage == "sampler" else "pretrain"  # of pretrain_again, too
-        assert f"methods.${{{section}.method}}" in declared
-        read.remove("methods")
+    section = "sampler" if stage == "sampler" else "pretrain"  # of pretrain_again, too
+    assert blocks == ([f"${{{section}.method}}"] if "methods" in read else None)
+    read.discard("methods")
     assert expanded == read
     matched = {
         key for key in declared if any(e == key or e.startswith(f"{key}.") for e in expanded)
     }
-    assert {key for key in declared - matched if not key.startswith("methods.")} == set()
+    assert declared.keys() == matched
 
 
 @pytest.mark.parametrize("stage", PIPELINE)

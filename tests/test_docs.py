@@ -38,6 +38,7 @@ def test_the_reference_of_parameters_is_what_the_models_say():
     written = runpy.run_path(str(REPOSITORY / "docs/params.py"))["page"]()
     told = "python docs/params.py writes it anew"
     assert (REPOSITORY / "docs/params.md").read_text() == written, told
+    assert not [line for line in written.splitlines() if line.startswith("| `") and "|  |" in line]
 
 
 def test_every_page_is_reached_from_the_readme():

@@ -77,8 +77,10 @@ class Checkout:
         return re.findall(r"Running stage '([^']+)'", self.dvc(*arguments))
 
     def invalidated(self, key: str) -> set[str]:
-        """The stages that another value of a parameter makes stale themselves."""
-        path = self.folder / "params.yaml"
+        """The stages that another value of a parameter makes stale themselves; as for `-S`, with
+        its file before a colon."""
+        file, _, key = (key if ":" in key else f"params.yaml:{key}").partition(":")
+        path = self.folder / file
         text = path.read_text()
         values = YAML_SAFE.load(text)
         *sections, leaf = key.split(".")
@@ -91,7 +93,7 @@ class Checkout:
         return {
             stage.split("@")[0]
             for stage, changes in status.items()
-            if any("changed deps" in c and "params.yaml" in c["changed deps"] for c in changes)
+            if any("changed deps" in c and file in c["changed deps"] for c in changes)
         }
 
     def commit(self, message: str) -> None:
@@ -246,9 +248,9 @@ def test_methods_are_chosen_and_tracked_apart(checkout):
     assert ran == {"sampler", *mined, "pretrain", "linear_eval", "report"}
     assert "accuracy" in checkout.dvc("metrics", "diff", "--json")
     for key, stages in {
-        "methods.moco.queue": set(),
-        "methods.simclr.temperature": {"pretrain"},
-        "methods.simsiam.bottleneck_dim": {"sampler"},
+        "methods.yaml:moco.queue": set(),
+        "methods.yaml:simclr.temperature": {"pretrain"},
+        "methods.yaml:simsiam.bottleneck_dim": {"sampler"},
         "sepp.mask_partners": {"combine"},
     }.items():
         assert checkout.invalidated(key) == stages, key

@@ -1,4 +1,5 @@
-"""Write the recipe NAME to params.yaml, or with `auto` one for your images and this machine."""
+"""Write the recipe NAME to params.yaml and the files beside it, or with `auto` one for your images
+and this machine."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from stages.common.command import command
 from stages.common.errors import SeppError
 from stages.common.sections import plugins
 from stages.recipe.duration import seconds_of
+from stages.recipe.files import HEADS, originals, sealed_files
 from stages.recipe.images import look_at
 from stages.recipe.other import on_other_data
 from stages.recipe.records import records
 from stages.recipe.text import PRESETS, is_sealed, preset, values_of
 
 AUTO = "auto"
-PARAMS = Path("params.yaml")
 
 
 @command
@@ -36,9 +37,9 @@ PARAMS = Path("params.yaml")
     metavar="TIME",
     help="With auto, how long `dvc repro` may take: 30m (where none is given), 8h, 2d.",
 )
-@click.option("--force", is_flag=True, help="Replace a params.yaml that git has not recorded.")
+@click.option("--force", is_flag=True, help="Replace edits that git has not recorded.")
 def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
-    """Write the recipe NAME to params.yaml.
+    """Write the recipe NAME to params.yaml, methods.yaml and evaluations.yaml.
 
     `auto --data imagefolder` (or parquet) looks at your images in SEPP_DATA_ROOT and at this
     machine, times some steps, and writes what trains sensibly in --budget, with the time that each
@@ -48,7 +49,7 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
     std are measured on that data, and it says so where views and images are of very different
     sizes.
 
-    An edited params.yaml that is not committed is kept, unless --force is given.
+    Where one of them is edited and not committed, all are kept, unless --force is given.
     """
     seconds = seconds_of("30m" if budget is None else budget)
     if budget is not None and name != AUTO:
@@ -56,10 +57,12 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
     if name == AUTO and data is None:
         raise SeppError("auto: needs --data, e.g. --data imagefolder with SEPP_DATA_ROOT set")
     if not force:
-        _check_replaceable(PARAMS)
-    written = _planned(data, seconds) if name == AUTO else _recipe(name, data)
-    with artifacts.atomic(PARAMS) as partial:
-        partial.write_text(written, encoding="utf-8")
+        for file in HEADS:
+            _check_replaceable(Path(file))
+    recipe = _planned(data, seconds) if name == AUTO else _recipe(name, data)
+    for file, text in sealed_files(recipe).items():
+        with artifacts.atomic(Path(file)) as partial:
+            partial.write_text(text, encoding="utf-8")
     for file, record in records(data or name).items():
         artifacts.write_json(file, record)
     click.echo(
@@ -91,12 +94,10 @@ def _check_replaceable(path: Path) -> None:
     if not path.exists():
         return
     present = path.read_text(encoding="utf-8")
-    if present in {f.read_text(encoding="utf-8") for f in PRESETS.glob("*.yaml")}:
-        return
-    if not is_sealed(present) and _uncommitted(path):
+    if present not in originals() and not is_sealed(present) and _uncommitted(path):
         raise SeppError(
-            "params.yaml: has changes that git has not recorded; commit them, undo them with "
-            "`git checkout params.yaml`, or use --force"
+            f"{path}: has changes that git has not recorded; commit them, undo them with "
+            f"`git checkout {path}`, or use --force"
         )
 
 

@@ -1,4 +1,5 @@
-"""Reading params.yaml: what is wrong with it in one line that names the key and the remedy."""
+"""Reading params.yaml, and the files beside it: what is wrong with one in one line that names the
+key and the remedy."""
 
 from __future__ import annotations
 
@@ -9,6 +10,10 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
 from stages.common.errors import ParamError, SeppError
+
+# Beside params.yaml: a block for each method, and for each evaluation, of which params.yaml names
+# those in use. DVC stops where a block that it tracks is missing, so all of them are there.
+PARAMS, METHODS, EVALUATIONS = "params.yaml", "methods.yaml", "evaluations.yaml"
 
 
 def read_yaml(path: Path) -> Any:

@@ -2,7 +2,8 @@
 
 The whole file is checked whenever any stage starts, so that a typing error in `linear_eval` does
 not wait for a long training to end; a stage then sees only the leaves that it declares, which are
-the ones its dvc.yaml entry lists.
+the ones its dvc.yaml entry lists. The blocks of methods.yaml and evaluations.yaml, beside it, are
+sections of it, too: `methods`, and one by the name of each evaluation.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    RootModel,
     ValidationInfo,
     create_model,
     field_validator,
     model_validator,
 )
 
-from stages.common.param_file import read_yaml, validate
+from stages.common.errors import ParamError
+from stages.common.param_file import EVALUATIONS, METHODS, read_yaml, validate
 from stages.common.sections import (
     Arm,
     Data,
@@ -35,6 +38,8 @@ from stages.common.sections import (
     plugins,
 )
 from stages.common.sepp_sections import Round, Sepp
+
+Blocks = dict[str, dict[str, Any]]  # of params, by name
 
 
 class StageParams(BaseModel):
@@ -70,7 +75,7 @@ class _Sections(BaseModel):
     pretrain: Pretrain
     rounds: list[Round]
     watch: list[Literal["sampler", "pretrain"]]  # whose given weights are a file or folder
-    methods: dict[str, dict[str, Any]]  # each checked by its method's own file, which needs torch
+    methods: Blocks  # each checked by its method's own file, which needs torch
     linear_eval: LinearEval
     evaluations: list[str]  # files of stages/evaluation, which run beside linear_eval
 
@@ -167,15 +172,13 @@ class _Sections(BaseModel):
 
     @field_validator("methods")
     @classmethod
-    def _complete(cls, methods: dict, others: ValidationInfo) -> dict:
-        for name in methods:
-            choice("method", plugins("ssl/methods"), name)
+    def _complete(cls, methods: Blocks, others: ValidationInfo) -> Blocks:
         for section in ("sampler", "pretrain"):
             training = others.data.get(section)  # None if it has errors of its own
             if training and training.method not in methods:
                 raise ValueError(
-                    f"the block methods.{training.method} is missing, which {section}.method "
-                    "needs; `sepp preset NAME` writes a whole file"
+                    f"{METHODS} has no block {training.method}, which {section}.method names; "
+                    "`sepp preset NAME` writes all"
                 )
         return methods
 
@@ -190,8 +193,8 @@ class _Sections(BaseModel):
         for name in self.evaluations:
             if getattr(self, name) is None:
                 raise ValueError(
-                    f"the block {name} is missing, which evaluations names; `{name}: {{}}` takes "
-                    "the defaults, and `sepp preset NAME` writes a whole file"
+                    f"{EVALUATIONS} has no block {name}, which evaluations names; `{name}: {{}}` "
+                    "takes the defaults, and `sepp preset NAME` writes all"
                 )
         return self
 
@@ -211,12 +214,31 @@ def left_by(arm: str, pretrain: Pretrain) -> list[int]:
 
 
 def load_all(path: Path) -> AllParams:
-    """The whole of `path`, checked."""
-    return validate(path, AllParams, read_yaml(path))
+    """The whole of `path`, and of the files beside it, checked."""
+    values = read_yaml(path)
+    if isinstance(values, dict):
+        moved = {"methods": METHODS, **dict.fromkeys(plugins("evaluation"), EVALUATIONS)}
+        for name in values.keys() & moved:
+            raise ParamError(path, name, f"belongs into {moved[name]}, beside it; remove it here")
+        methods = _blocks(path.with_name(METHODS), "method", "ssl/methods")
+        evaluations = _blocks(path.with_name(EVALUATIONS), "evaluation", "evaluation")
+        values = {**values, "methods": methods, **evaluations}
+    return validate(path, AllParams, values)
+
+
+def _blocks(file: Path, kind: str, folder: str) -> Blocks:
+    """The blocks of `file`, each named after one of `plugins(folder)`."""
+    blocks = validate(file, RootModel[Blocks], read_yaml(file)).root
+    for name in blocks:
+        try:
+            choice(kind, plugins(folder), name)
+        except ValueError as error:
+            raise ParamError(file, name, str(error)) from None
+    return blocks
 
 
 def evaluation_block(path: Path, name: str) -> dict[str, Any]:
-    """The block of evaluation `name` as it stands in `path`, the rest of which is checked."""
+    """The block of evaluation `name` as it stands beside `path`, all of which is checked."""
     return getattr(load_all(path), name) or {}
 
 

@@ -155,7 +155,7 @@ ViewChanges = partial("ViewChanges", _Changes, Augmentation)
 class Named(Section):
     """The leaf that says by which method an encoder is trained."""
 
-    method: str  # a file of stages/ssl/methods; its own params are methods.<name>
+    method: str  # a file of stages/ssl/methods; its own params are a block of methods.yaml
 
     @field_validator("method")
     @classmethod

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from stages.common.param_file import EVALUATIONS, METHODS, PARAMS
+
 ABSENT = "–"  # in place of a value: another version's params.yaml has no such leaf
-METHODS = "methods."
+OF_METHODS = "methods."
 CHOICES = ("sampler.method", "pretrain.method")
 
 Leaves = dict[str, Any]
@@ -21,13 +23,20 @@ def flatten(values: dict, prefix: str = "") -> Leaves:
     return found
 
 
+def leaves_of(files: Mapping[str, dict]) -> Leaves:
+    """The leaves of params.yaml and of what there is of the files beside it, given by their names.
+    An earlier version had all in params.yaml."""
+    blocks = {f"{OF_METHODS}{name}": block for name, block in files.get(METHODS, {}).items()}
+    return flatten({**files.get(PARAMS, {}), **blocks, **files.get(EVALUATIONS, {})})
+
+
 def applied(leaves: Leaves) -> Leaves:
     """Without the blocks of methods that are not chosen: nothing reads them."""
     chosen = {leaves.get(key) for key in CHOICES}
     return {
         key: value
         for key, value in leaves.items()
-        if not key.startswith(METHODS) or key.split(".")[1] in chosen
+        if not key.startswith(OF_METHODS) or key.split(".")[1] in chosen
     }
 
 
@@ -53,7 +62,7 @@ def _text(key: str, leaves: Leaves) -> str | None:
     """None where the leaf is of a method that is not chosen."""
     if key in leaves:
         return value_text(leaves[key])
-    return None if key.startswith(METHODS) else ABSENT
+    return None if key.startswith(OF_METHODS) else ABSENT
 
 
 def short_names(keys: Iterable[str], among: Collection[str]) -> dict[str, str]:

@@ -10,12 +10,14 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
-from stages.comparison.differences import Leaves, flatten
+from stages.common.param_file import EVALUATIONS, METHODS, PARAMS
+from stages.comparison.differences import Leaves, leaves_of
 from stages.comparison.lock import outdated
 from stages.comparison.revisions import WORKSPACE, LeftOut, Revision, contents
 from stages.reporting.freshness import listed
 
-PARAMS, SUMMARY, LOCK = "params.yaml", "reports/summary.json", "dvc.lock"
+SUMMARY, LOCK = "reports/summary.json", "dvc.lock"
+FILES = (PARAMS, METHODS, EVALUATIONS, SUMMARY, LOCK)
 
 
 class Experiment(NamedTuple):
@@ -68,12 +70,12 @@ def load(
 
     `stale` tells what has changed in the workspace since its results were made.
     """
-    texts = contents([r.commit for r in revisions if r.commit], (PARAMS, SUMMARY, LOCK))
+    texts = contents([r.commit for r in revisions if r.commit], FILES)
     found, left_out = [], []
     for revision in revisions:
         files = {
             file: _on_disk(file) if revision.commit is None else texts.get((revision.commit, file))
-            for file in (PARAMS, SUMMARY, LOCK)
+            for file in FILES
         }
         read = _read(revision, files)
         if isinstance(read, Experiment) and revision.commit is None:
@@ -95,12 +97,16 @@ def _read(revision: Revision, files: dict[str, str | None]) -> Experiment | Left
         if files[file] is None:
             remedy = "; `dvc repro` makes it" if name == WORKSPACE and file == SUMMARY else ""
             return LeftOut(name, f"has no {file}{remedy}")
-    try:
-        params = YAML(typ="safe").load(files[PARAMS])
-    except YAMLError:
-        return LeftOut(name, f"its {PARAMS} is not YAML")
-    if not isinstance(params, dict):
-        return LeftOut(name, f"its {PARAMS} has no parameters")
+    params = {}
+    for file in (PARAMS, METHODS, EVALUATIONS):
+        if files[file] is None:  # all was in params.yaml
+            continue
+        try:
+            params[file] = YAML(typ="safe").load(files[file])
+        except YAMLError:
+            return LeftOut(name, f"its {file} is not YAML")
+        if not isinstance(params[file], dict):
+            return LeftOut(name, f"its {file} has no parameters")
     try:
         summary = json.loads(files[SUMMARY])
         _Summary.model_validate(summary)
@@ -108,7 +114,7 @@ def _read(revision: Revision, files: dict[str, str | None]) -> Experiment | Left
         return LeftOut(name, f"its {SUMMARY} was written by another version")
     except ValueError:
         return LeftOut(name, f"its {SUMMARY} is not JSON")
-    leaves = flatten(params)
+    leaves = leaves_of(params)
     # Of the workspace DVC knows more than its lock tells.
     changed = listed(outdated(leaves, files[LOCK] or "")) if revision.commit else None
     return Experiment(name, leaves, summary, changed, revision.baseline)

@@ -11,7 +11,7 @@ import re
 
 from ruamel.yaml import YAML, YAMLError
 
-from stages.comparison.differences import Leaves, flatten
+from stages.comparison.differences import Leaves, leaves_of
 
 # DVC writes the file alike every time. Whole, it would take longer to parse than all else here.
 STAGE = re.compile(r"^  (\S+):\n((?:    .*\n?)+)", re.MULTILINE)
@@ -56,6 +56,6 @@ def params_of(block: str) -> Leaves:
 @functools.cache  # most stages of most experiments are those of another, too
 def _leaves(block: str) -> Leaves:
     try:
-        return flatten(YAML(typ="safe").load(block)["params.yaml"])
-    except (YAMLError, KeyError, TypeError, AttributeError):  # of another DVC
+        return leaves_of(YAML(typ="safe").load(block))
+    except (YAMLError, TypeError, AttributeError):  # of another DVC
         return {}

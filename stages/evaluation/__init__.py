@@ -3,10 +3,10 @@
 `evaluations` in params.yaml names those that run, for every arm and seed; what begins with an
 underscore is shared code. A file `<name>.py` has
 
-    class Params(Section)       the block <name> of params.yaml; a leaf that is left out takes its
-                                default. Wherever in the block a leaf is called `root`, it is a
-                                folder outside: its files are listed at every `dvc repro`, and the
-                                evaluation runs again when they have changed
+    class Params(Section)       the block <name> of evaluations.yaml; a leaf that is left out
+                                takes its default. Wherever in the block a leaf is called `root`, it
+                                is a folder outside: its files are listed at every `dvc repro`, and
+                                the evaluation runs again when they have changed
     metrics(params)             {name: title} of the numbers that the report shows, in this order;
                                 those that a result does not have are left out
     evaluate(encoder, store, params, seed, state)

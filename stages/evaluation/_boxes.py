@@ -21,7 +21,7 @@ from stages.common.errors import DataError
 
 log = logging.getLogger(__name__)
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
-ELSEWHERE = "set detection.root, train and test in params.yaml to what is there"
+ELSEWHERE = "set detection.root, train and test in evaluations.yaml to what is there"
 EXTENT = 0.001  # pixels; what is narrower, float32 may not tell from nothing
 OVERHANG = 1.0  # pixels by which a rounded coordinate may lie outside of its image: it is cut
 

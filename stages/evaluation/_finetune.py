@@ -75,7 +75,7 @@ class FineTuning(Fit):
         self.classifier = nn.Linear(encoder.feature_dim, classes)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
-        self.remedy = f"lower lr or head_lr of {section} in params.yaml"
+        self.remedy = f"lower lr or head_lr of {section} in evaluations.yaml"
 
     def configure_model(self) -> None:
         if world_size() > 1:
@@ -124,7 +124,7 @@ def finetune(
 
     Args:
         part: where the unfinished training is kept.
-        section: of params.yaml that the schedule is from, for messages.
+        section: of evaluations.yaml that the schedule is from, for messages.
     """
     torch.manual_seed(seed)
     images = LabelledCrops(encoder, store, ids, schedule.batch_size, seed, section)

@@ -21,8 +21,8 @@ def describe(evaluation: str, block: dict[str, Any]) -> dict[str, object]:
         folder = env.in_repository(root)
         if not folder.is_dir():
             raise DataError(
-                f"{folder}: no such folder, which {evaluation} in params.yaml has as a root; put "
-                "the data there, or change root"
+                f"{folder}: no such folder, which {evaluation} in evaluations.yaml has as a root; "
+                "put the data there, or change root"
             )
         found[root] = listing.describe(folder)
     return {"name": evaluation, "roots": found}

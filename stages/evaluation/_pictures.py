@@ -29,7 +29,7 @@ class PictureBatches(Batches):
     ) -> None:
         if batch_size > len(pictures):
             raise SeppError(
-                f"params.yaml: detection.batch_size {batch_size} is above the {len(pictures)} "
+                f"evaluations.yaml: detection.batch_size {batch_size} is above the {len(pictures)} "
                 "training images with boxes: lower it"
             )
         super().__init__(len(pictures), batch_size, seed)

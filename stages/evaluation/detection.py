@@ -57,7 +57,7 @@ VALUES = {"AP": "map", "AP50": "map_50", "AP75": "map_75"}  # as torchmetrics ca
 
 
 class Params(DetectorParams):
-    """The block `detection` of params.yaml."""
+    """The block `detection` of evaluations.yaml."""
 
     layout: Literal["voc", "coco"] = "voc"
     root: Annotated[str, Field(min_length=1)] | None = (
@@ -93,7 +93,7 @@ def evaluate(
         DataError: the set is missing or wrong.
     """
     if params.root is None:
-        return {"skipped": "detection.root in params.yaml is null: there is no set with boxes"}
+        return {"skipped": "detection.root in evaluations.yaml is null: there is no set with boxes"}
     if importlib.util.find_spec("pycocotools") is None:
         raise SeppError("detection needs pycocotools: pip install -e '.[detection]'")
     levels = find_levels(encoder.backbone)
@@ -166,18 +166,18 @@ def read(params: Params) -> Images:
         for name in sorted(set(picture.names) - set(classes)):
             raise DataError(
                 f"{picture.annotation}: class {name!r} is in no training image, so that it cannot "
-                "be found: mend its name, or set detection.train in params.yaml to what has it"
+                "be found: mend its name, or set detection.train in evaluations.yaml to what has it"
             )
     trained = {picture.file for picture in train}
     if both := next((picture.file for picture in test if picture.file in trained), None):
         raise DataError(
             f"{both}: is trained on and tested, in detection.train {params.train} and "
-            f"detection.test {params.test}: set them in params.yaml to different images"
+            f"detection.test {params.test}: set them in evaluations.yaml to different images"
         )
     if all(picture.ignored.all() for picture in test):
         raise DataError(
             f"{root}: no image of detection.test {params.test} has a box that counts: set it in "
-            "params.yaml to images that have"
+            "evaluations.yaml to images that have"
         )
     return Images(train, test, classes)
 
@@ -185,7 +185,7 @@ def read(params: Params) -> Images:
 class Detection(Fit):
     """A detector trained by SGD: a warm-up, then steps down by ten."""
 
-    remedy = "lower detection.lr in params.yaml"
+    remedy = "lower detection.lr in evaluations.yaml"
 
     def __init__(self, detector: FasterRCNN, params: Params, batches: PictureBatches) -> None:
         super().__init__(batches, params.iterations)

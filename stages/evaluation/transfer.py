@@ -75,7 +75,7 @@ def evaluate(
     images were left out, if any; `store`, that of the set which the encoder was trained on, is not
     read."""
     if not params.datasets:
-        return {"skipped": "transfer.datasets in params.yaml names no data set"}
+        return {"skipped": "transfer.datasets in evaluations.yaml names no data set"}
     if params.finetune:
         check_milestones(params, SECTION)
     result: dict[str, object] = {}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from pathlib import Path
 
-from stages.common.params import AllParams, load_all
+from stages.common.param_file import validate
+from stages.common.params import AllParams
 from stages.recipe.choose import TooShort, choose
 from stages.recipe.clock import Clock, allowed
 from stages.recipe.duration import spoken
@@ -14,7 +14,7 @@ from stages.recipe.images import Images
 from stages.recipe.leaves import params_text
 from stages.recipe.machine import machine
 from stages.recipe.plan import UNKNOWN, Costs, Plan, Setting
-from stages.recipe.text import sealed, with_header
+from stages.recipe.text import values_of, with_header
 from stages.recipe.timing import Meter
 from stages.recipe.told import header, print_least, print_plan
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def planned(images: Images, budget: float, loading: float = 0.0) -> str:
-    """The text of params.yaml for `images`, to be trained on within `budget` seconds.
+    """The text of a recipe for `images`, to be trained on within `budget` seconds.
 
     Args:
         loading: seconds that this process took to load torch.
@@ -48,12 +48,9 @@ def planned(images: Images, budget: float, loading: float = 0.0) -> str:
         print_least(error.least)
         raise
     print_plan(plan)
-    return sealed(with_header(params_text(plan), header(plan, budget)))
+    return with_header(params_text(plan), header(plan, budget))
 
 
 def _params(plan: Plan) -> AllParams:
     """What would be written of `plan`, as the stages read it."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "params.yaml"
-        file.write_text(params_text(plan), encoding="utf-8")
-        return load_all(file)
+    return validate(Path("params.yaml"), AllParams, values_of(params_text(plan)))

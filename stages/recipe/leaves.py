@@ -1,4 +1,4 @@
-"""A plan as params.yaml: the nearest preset's text, with the plan's leaves in place of its own."""
+"""A plan as a recipe: the nearest preset's text, with the plan's leaves in place of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRAWN = 64  # pixels below which grey images are taken for drawings
 
 
 def params_text(plan: Plan) -> str:
-    """The whole of params.yaml but its header."""
+    """The whole recipe but its header."""
     images, setting = plan.images, plan.setting
     base = "imagenet" if setting.method == "moco" else "characters"
     leaves = {

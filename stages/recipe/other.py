@@ -6,7 +6,7 @@ import click
 
 from stages.common.sections import BUNDLED
 from stages.recipe.images import look_at
-from stages.recipe.text import Leaf, preset, sealed, values_of, with_leaves
+from stages.recipe.text import Leaf, preset, values_of, with_leaves
 
 SMALL = 64  # pixels: a smaller view of a much larger image shows hardly anything of it
 
@@ -34,7 +34,7 @@ def on_other_data(name: str, data: str) -> str:
         "views.mean": Leaf(sample.mean, measured),
         "views.std": Leaf(sample.std),
     }
-    return sealed(head + with_leaves(plain, leaves))
+    return head + with_leaves(plain, leaves)
 
 
 def misfit(view: int, edge: int) -> str | None:

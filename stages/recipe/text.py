@@ -23,6 +23,7 @@ class Leaf(NamedTuple):
 
 
 def preset(name: str) -> str:
+    """The whole recipe, which `files` makes the files of a project of."""
     return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
 
 

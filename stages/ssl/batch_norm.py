@@ -47,7 +47,7 @@ class SplitBatchNorm(_BatchNorm):
         if len(x) % groups:
             raise SeppError(
                 f"bn_splits: {groups} does not divide the {len(x)} rows of a device: "
-                "change it or batch_size in params.yaml"
+                "change it in methods.yaml, or batch_size in params.yaml"
             )
         means = self.running_mean.repeat(groups, 1)  # (groups, C)
         variances = self.running_var.repeat(groups, 1)

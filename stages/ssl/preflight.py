@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from stages.common.errors import ParamError, SeppError
-from stages.common.param_file import validate
+from stages.common.param_file import EVALUATIONS, METHODS, validate
 from stages.common.params import AllParams, load_all
 from stages.common.sections import Training, Views, plugin
 from stages.ssl.backbones import build_backbone
@@ -21,10 +21,11 @@ def check_trainings(file: Path) -> None:
     """Raises ParamError for a method, a backbone, its stem or input, a queue, masking, or the block
     of an evaluation; CheckpointError for weights that the arms are to start from."""
     everything: AllParams = load_all(file)
+    methods, evaluations = file.with_name(METHODS), file.with_name(EVALUATIONS)
     for name in everything.evaluations:
-        validate(file, plugin("evaluation", name).Params, getattr(everything, name), name)
+        validate(evaluations, plugin("evaluation", name).Params, getattr(everything, name), name)
     blocks = {
-        name: validate(file, find_method(name).Params, values, f"methods.{name}")
+        name: validate(methods, find_method(name).Params, values, name)
         for name, values in everything.methods.items()
     }
     method = everything.pretrain.method
@@ -35,31 +36,32 @@ def check_trainings(file: Path) -> None:
     for section in ("sampler", "pretrain"):
         training: Training = getattr(everything, section)
         params = blocks[training.method]
-        sizes = {"views.image_size": everything.views.image_size}
+        sizes = {(file, "views.image_size"): everything.views.image_size}
         if isinstance(params, MultiCropParams) and params.local_views:
-            sizes[f"methods.{training.method}.local_size"] = params.local_size
+            sizes[methods, f"{training.method}.local_size"] = params.local_size
         _check_backbone(file, section, training, sizes)
-        _check_queue(file, section, training, params)
+        _check_queue(methods, section, training, params)
     if everything.pretrain.given:  # the sampler's it finds at once itself
         _check_weights(everything.pretrain, everything.views)
 
 
-def _check_backbone(file: Path, section: str, training: Training, sizes: dict[str, int]) -> None:
-    """That there is one, which takes images of these `sizes`, by the params that name them; it is
-    made for the first."""
+def _check_backbone(
+    file: Path, section: str, training: Training, sizes: dict[tuple[Path, str], int]
+) -> None:
+    """That there is one, which takes images of these `sizes`, by the params that name them, with
+    their file; it is made for the first."""
     try:
         backbone, _ = build_backbone(training.backbone, training.stem, next(iter(sizes.values())))
     except SeppError as error:
         raise ParamError(file, section, str(error)) from None
-    for key, size in sizes.items():
+    for place, size in sizes.items():
         try:
             with torch.no_grad():
                 backbone.eval()(torch.zeros(1, 3, size, size))
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ParamError(
-                file,
-                key,
+                *place,
                 f"{size} is none that {section}.backbone {training.backbone} takes ({reason})",
             ) from None
 
@@ -76,7 +78,7 @@ def _check_queue(file: Path, section: str, training: Training, params: MethodPar
     if keys and keys > params.queue:
         raise ParamError(
             file,
-            f"methods.{training.method}.queue",
+            f"{training.method}.queue",
             f"{params.queue} is below the {keys} keys of one step: make it larger, or "
             f"{section}.batch_size smaller",
         )

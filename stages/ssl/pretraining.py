@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from stages.common import weights
 from stages.common.images import ImageStore
-from stages.common.param_file import validate
+from stages.common.param_file import METHODS, validate
 from stages.common.sections import Training, Views
 from stages.common.state import TrainingState, run_fingerprint
 from stages.ssl.backbones import build_backbone, zero_last_norms
@@ -59,7 +59,9 @@ class Pretraining(Fit):
         self.register_buffer("labels", labels, persistent=False)
         self.images: Tensor | None = None  # (N, 3, H, W) uint8 on the device, unless streamed
         block = type(method).__module__.rpartition(".")[2]
-        self.remedy = f"lower methods.{block}.base_lr in params.yaml, or set precision: fp32 there"
+        self.remedy = (
+            f"lower {block}.base_lr in methods.yaml, or set precision: fp32 in params.yaml"
+        )
 
     def configure_model(self) -> None:
         """Once it is known how many processes there are."""
@@ -157,7 +159,7 @@ def train(
 
     Args:
         section: of params.yaml that `training` comes from, for messages.
-        method_values: the block ``methods.<training.method>``.
+        method_values: the block of ``training.method`` in methods.yaml.
         seed: of the initial weights, the order and the views; arms share it, so that they start
             from the same weights.
         state: where an unfinished training is kept.
@@ -191,7 +193,7 @@ def new_method(training: Training, values: Mapping[str, Any], views: Views, seed
     Raises ParamError for a value of its block that cannot be, CheckpointError for the weights.
     """
     kind = find_method(training.method)
-    params = validate(Path("params.yaml"), kind.Params, values, f"methods.{training.method}")
+    params = validate(Path(METHODS), kind.Params, values, training.method)
     config = EncoderConfig(
         training.backbone, training.stem, views.image_size, views.mean, views.std
     )
@@ -212,7 +214,7 @@ def new_method(training: Training, values: Mapping[str, Any], views: Views, seed
 def _warn_of_warmup(method: str, warmup: int, section: str, epochs: int) -> None:
     if warmup >= epochs:
         log.warning(
-            "methods.%s.warmup_epochs %d is not below %s.epochs %d: "
+            "methods.yaml: %s.warmup_epochs %d is not below %s.epochs %d: "
             "the learning rate does not reach base_lr",
             *(method, warmup, section, epochs),
         )

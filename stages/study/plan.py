@@ -22,6 +22,7 @@ from stages.common.errors import SeppError
 from stages.common.param_file import validate
 from stages.common.params import AllParams
 from stages.comparison.differences import applied, flatten, value_text
+from stages.recipe.files import files
 from stages.recipe.text import with_header
 from stages.study.overrides import move, replace, start_from, update
 from stages.study.scale import shrink
@@ -88,15 +89,15 @@ class Planned:
         rest = {name: value for name, value in self.params.items() if name not in OF_TRAININGS}
         return key(self.trainings()[stage].key, rest)
 
-    def text(self) -> str:
-        """params.yaml, with the comments of the preset."""
+    def files(self) -> dict[str, str]:
+        """params.yaml and the files beside it, with the comments of the preset."""
         yaml = YAML()
         yaml.width = 100
         whole = yaml.load(self.base)
         update(whole, self.params)
         stream = io.StringIO()
         yaml.dump(whole, stream)
-        return stream.getvalue()
+        return files(stream.getvalue())
 
 
 @dataclass(frozen=True)

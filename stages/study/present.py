@@ -172,7 +172,7 @@ def _job(outcome: Outcome) -> Job:
     return Job(
         name=one.name,
         baseline=baseline,
-        params=one.text(),
+        params=one.files(),
         records={
             str(path): record
             for path, record in records(params["data"]["name"], params["watch"]).items()

@@ -5,7 +5,7 @@
 Its task comes as a line of JSON on stdin, which then stays open: where it closes, `sepp study` has
 ended, however it did, and so does this process, with DVC and the training that it started.
 
-Each experiment is `dvc exp run` in a clone of the checkout, with its own params.yaml; the outcome,
+Each experiment is `dvc exp run` in a clone of the checkout, with its own params; the outcome,
 a commit under refs/exps, is fetched into the checkout. The clone shares the cache, and the states
 of unfinished trainings, so a killed one goes on. Why not DVC's own copies (tried with DVC 3.67.1):
 - `--queue`: once its workers are killed, what they ran is `Running` for ever, and never run again.
@@ -50,7 +50,7 @@ class Job:
 
     name: str
     baseline: str  # the commit that it starts from
-    params: str  # the text of params.yaml
+    params: dict[str, str]  # the texts of params.yaml and of the files beside it
     records: dict[str, object]  # JSON files that no stage writes for these params
     given: list[str]  # files and folders of the checkout: weights, and data for evaluations
     until: str | None
@@ -163,7 +163,8 @@ def attempt(job: Job, claim: Claim) -> str | None:
 def prepare(job: Job, folder: Path) -> None:
     """The clone in which an experiment is to run, with its params."""
     clone(folder, job.baseline, job.given)
-    (folder / "params.yaml").write_text(job.params)
+    for name, text in job.params.items():
+        (folder / name).write_text(text)
     for path, record in job.records.items():
         artifacts.write_json(folder / path, record)
 

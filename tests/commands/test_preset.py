@@ -15,6 +15,7 @@ from stages.common import env
 from stages.common.params import load_all
 from stages.common.sections import BUNDLED, plugins
 from stages.recipe import auto
+from stages.recipe.files import files
 from stages.recipe.other import misfit
 from stages.recipe.plan import Costs
 from stages.recipe.text import PRESETS, preset, values_of
@@ -111,16 +112,23 @@ def test_auto_may_be_run_again_until_the_file_is_edited(folder, timed):
     assert "--budget 30m" in first
     assert sepp("auto", "--data", "imagefolder", "--budget", "2h").exit_code == 0
     assert PARAMS.read_text() != first
-    PARAMS.write_text(PARAMS.read_text().replace("seed: 0", "seed: 1", 1))
-    line = refused(sepp("auto", "--data", "imagefolder"))
-    assert line.startswith("Error: params.yaml: has changes that git has not recorded")
-    assert sepp("auto", "--data", "imagefolder", "--force").exit_code == 0
+    for file, old, new in (
+        ("params.yaml", "seed: 0", "seed: 1"),
+        ("methods.yaml", "weight_decay: 0.0005", "weight_decay: 0.0"),
+        ("evaluations.yaml", "layout: voc", "layout: coco"),
+    ):
+        text = Path(file).read_text()
+        assert old in text
+        Path(file).write_text(text.replace(old, new, 1))
+        line = refused(sepp("auto", "--data", "imagefolder"))
+        assert line.startswith(f"Error: {file}: has changes that git has not recorded")
+        assert sepp("auto", "--data", "imagefolder", "--force").exit_code == 0
 
 
 def test_auto_on_parquet_without_labels(folder, timed):
     (folder / "raw").mkdir()
-    files = [samples.encoded(samples.pixels(i, (20, 20))) for i in range(40)]
-    samples.shard(folder / "raw/train.parquet", files, None)
+    images = [samples.encoded(samples.pixels(i, (20, 20))) for i in range(40)]
+    samples.shard(folder / "raw/train.parquet", images, None)
     assert sepp("auto", "--data", "parquet").exit_code == 0
     params = load_all(PARAMS)
     assert params.data.unlabelled
@@ -194,7 +202,12 @@ def test_a_recipe_on_other_images_has_their_statistics(folder, name):
     assert result.exit_code == 0
     text = PARAMS.read_text()
     load_all(PARAMS)
-    written, original = values_of(text), values_of(preset(name))
+    whole = values_of(preset(name))
+    written, original = values_of(text), {key: whole[key] for key in values_of(text)}
+    for file, values in (("methods.yaml", whole["methods"]), ("evaluations.yaml", whole)):
+        blocks = values_of(Path(file).read_text())
+        assert blocks
+        assert all(values[block] == own for block, own in blocks.items())
     mean, std = written["views"].pop("mean"), written["views"].pop("std")
     assert mean == pytest.approx([0.5, 0.5, 0.5], abs=0.05)
     assert std == pytest.approx([0.28, 0.28, 0.28], abs=0.05)
@@ -240,7 +253,7 @@ def test_a_recipe_on_bundled_images(folder, name, data):
     assert sepp(name, "--data", data).exit_code == 0
     assert load_all(PARAMS).data.name == data
     own = values_of(preset(name))["data"]["name"] == data
-    assert (PARAMS.read_text() == preset(name)) == own
+    assert (PARAMS.read_text() == files(preset(name))["params.yaml"]) == own
 
 
 @pytest.mark.parametrize("data", sorted(set(plugins("datasets")) - {*BUNDLED}))

@@ -151,7 +151,7 @@ def job(tmp_path, monkeypatch) -> Job:
     monkeypatch.chdir(tmp_path)
     git("init", "-q")
     trainings = {"sampler": Training("shared", 10, 100), "pretrain@sepp-0": Training("own", 5, 100)}
-    return Job("a", "c" * 40, "x: 1\n", {}, [], None, trainings)
+    return Job("a", "c" * 40, {"params.yaml": "x: 1\n"}, {}, [], None, trainings)
 
 
 def test_what_was_trained_before_tells_nothing_of_the_pace(job):
@@ -227,7 +227,7 @@ def test_clones_of_killed_experiments_are_removed_and_no_others(tmp_path, monkey
 def test_a_worker_that_does_not_start_is_told(job, monkeypatch):
     """Also where what it is to do is too long for its pipe to hold."""
     monkeypatch.setattr(sys, "executable", "false")
-    long = dataclasses.replace(job, params="x" * 2**20)
+    long = dataclasses.replace(job, params={"params.yaml": "x" * 2**20})
     told: list[str] = []
     ended = run_jobs([long], 1, False, told.append)
     assert "a worker failed, as it says above" in told
@@ -247,7 +247,7 @@ def test_a_failure_has_the_stages_own_line():
 
 def test_a_job_is_the_same_after_its_way_to_a_worker():
     trainings = {"sampler": Training("key", 3, None)}
-    job = Job("a", "c" * 40, "x: 1\n", {"f": {}}, [], None, trainings)
+    job = Job("a", "c" * 40, {"params.yaml": "x: 1\n"}, {"f": {}}, [], None, trainings)
     assert Job.load(job.dump()) == job
     assert job.ref == f"refs/exps/cc/{'c' * 38}/a"
 

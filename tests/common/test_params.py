@@ -13,7 +13,7 @@ from stages import combine, mine
 from stages.common.errors import ParamError
 from stages.common.params import StageParams, leaves, load_all
 from stages.common.sepp_sections import SeppMining, SeppRows
-from tests.conftest import REPOSITORY, write_params
+from tests.conftest import REPOSITORY, load_preset, write_params, write_recipe
 
 PRESETS = sorted((REPOSITORY / "stages/presets").glob("*.yaml"))
 WHOLE_FILE = "`sepp preset NAME` writes a whole file"
@@ -26,8 +26,10 @@ def message(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
-def test_presets_load(path):
-    assert load_all(path).data.name == path.stem
+def test_presets_load(path, tmp_path):
+    params = load_all(write_recipe(tmp_path, path.read_text()))
+    assert params == load_preset(path.stem)
+    assert params.data.name == path.stem
 
 
 def test_a_stage_sees_its_leaves_alone(tmp_path):
@@ -94,17 +96,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "pretrain.method: unknown method 'mocoo'",
         "there are barlow_twins",
     ),
-    "block of an unknown method": (
-        {"methods.mocoo": {}},
-        "methods: unknown method 'mocoo'",
-        "there are barlow_twins",
-    ),
     "method without its block": (
         {"methods.moco": ...},
-        "methods: the block methods.moco is missing, which sampler.method needs",
-        WHOLE_FILE,
+        "methods: methods.yaml has no block moco, which sampler.method names",
+        "`sepp preset NAME` writes all",
     ),
-    "methods missing": ({"methods": ...}, "methods: is missing", WHOLE_FILE),
     "unknown evaluation": (
         {"evaluations": ["semi"]},
         "evaluations: unknown evaluation 'semi'",
@@ -112,7 +108,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "evaluation without its block": (
         {"evaluations": ["transfer"], "transfer": ...},
-        "file: the block transfer is missing, which evaluations names",
+        "file: evaluations.yaml has no block transfer, which evaluations names",
         "`transfer: {}` takes the defaults",
     ),
     "evaluation named twice": (
@@ -120,7 +116,6 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "evaluations: ['transfer', 'transfer'] names one twice",
         "remove the repeat",
     ),
-    "number for an evaluation's block": ({"transfer": 3}, "transfer: 3: should be", WHOLE_FILE),
     "block of what is no evaluation": ({"transfers": {}}, "transfers: is not a", "spelling"),
     "unknown data set": (
         {"data.name": "digitz"},
@@ -221,18 +216,38 @@ def test_files_that_are_no_params(tmp_path, content, said):
     assert "\n" not in text
 
 
-def test_a_missing_file(tmp_path):
-    path = tmp_path / "params.yaml"
-    assert message(path) == f"{path}: file: is missing; `sepp preset characters` writes one"
+@pytest.mark.parametrize("name", ["params.yaml", "methods.yaml", "evaluations.yaml"])
+def test_a_missing_file(tmp_path, name):
+    path = write_params(tmp_path / "params.yaml", {})
+    (tmp_path / name).unlink()
+    told = message(path)
+    assert told == f"{tmp_path / name}: file: is missing; `sepp preset characters` writes one"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("methods.yaml", "mocoo: {}", "mocoo: unknown method 'mocoo'; there are barlow_twins"),
+        ("methods.yaml", "moco: 3", "moco: 3: should be a block of parameters; `sepp preset NAME`"),
+        ("methods.yaml", "", "file: None: should be a block of parameters"),
+        ("evaluations.yaml", "semi: {}", "semi: unknown evaluation 'semi'; there are detection, "),
+        ("evaluations.yaml", "transfer: 3", "transfer: 3: should be a block of parameters"),
+        ("params.yaml", "methods: {}", "methods: belongs into methods.yaml, beside it; remove it"),
+        ("params.yaml", "transfer: {}", "transfer: belongs into evaluations.yaml, beside it"),
+    ],
+)
+def test_blocks_in_the_wrong_place_or_of_nothing(tmp_path, name, content, said):
+    path = write_params(tmp_path / "params.yaml", {})
+    (tmp_path / name).write_text(content)
+    assert message(path).startswith(f"{tmp_path / name}: {said}")
 
 
 @pytest.mark.parametrize("written", ["1e-4", "1E-4", "0.0001", "1.0e-4"])
 def test_exponents_are_floats(tmp_path, written):
     """YAML 1.1 takes 1e-4 for text; so would an optimiser's weight decay become one."""
-    path = tmp_path / "params.yaml"
     text = PRESETS[0].read_text()
     assert "  lr: 10.0" in text
-    path.write_text(text.replace("  lr: 10.0", f"  lr: {written}"))
+    path = write_recipe(tmp_path, text.replace("  lr: 10.0", f"  lr: {written}"))
     assert load_all(path).linear_eval.lr == 1e-4
 
 

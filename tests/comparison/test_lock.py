@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.comparison.differences import flatten
+from stages.comparison.differences import leaves_of
 from stages.comparison.lock import FILE, STAGE, outdated, params_of
 from tests.conftest import REPOSITORY, YAML_SAFE
 
@@ -38,9 +38,30 @@ def test_the_file_is_read_as_yaml_reads_it():
     stages = YAML_SAFE.load(text)["stages"]
     assert list(blocks) == list(stages)
     for name, whole in stages.items():
-        assert params_of(blocks[name]) == flatten(whole.get("params", {}).get("params.yaml", {}))
+        assert params_of(blocks[name]) == leaves_of(whole.get("params", {}))
         files = [(f["path"], f["md5"]) for key in ("deps", "outs") for f in whole.get(key, [])]
         assert FILE.findall(blocks[name]) == files
+
+
+def test_blocks_of_methods_and_evaluations_are_params_too():
+    block = """    cmd: x
+    params:
+      params.yaml:
+        seed: 0
+      methods.yaml:
+        moco:
+          queue: 64
+          views: {}
+      evaluations.yaml:
+        transfer:
+          datasets: [digits]
+"""
+    expected = {"seed": 0, "methods.moco.queue": 64, "methods.moco.views": {}}
+    expected["transfer.datasets"] = ["digits"]
+    assert params_of(block) == expected
+    assert outdated({**expected, "methods.moco.queue": 32}, lock("  sampler:\n" + block)) == [
+        "methods.moco.queue"
+    ]
 
 
 def test_results_of_these_params():

@@ -152,6 +152,6 @@ def test_defaults_are_swavs():
 )
 def test_mistakes(block, said):
     with pytest.raises(ParamError) as error:
-        validate(Path("params.yaml"), Params, block, semi_supervised.SECTION)
+        validate(Path("evaluations.yaml"), Params, block, semi_supervised.SECTION)
     assert said in str(error.value)
     assert "\n" not in str(error.value)

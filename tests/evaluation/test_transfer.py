@@ -91,8 +91,8 @@ def test_sets_by_name_and_by_root():
 )
 def test_mistakes(sets, said):
     with pytest.raises(ParamError) as error:
-        validate(Path("params.yaml"), Params, {"datasets": sets}, transfer.SECTION)
-    assert str(error.value).startswith(f"params.yaml: transfer.{said}")
+        validate(Path("evaluations.yaml"), Params, {"datasets": sets}, transfer.SECTION)
+    assert str(error.value).startswith(f"evaluations.yaml: transfer.{said}")
     assert "\n" not in str(error.value)
 
 
@@ -235,6 +235,6 @@ def test_changed_files_of_a_root_are_noticed(tmp_path, monkeypatch):
     (tmp_path / "pets/train/a/new.png").write_bytes(b"x")
     assert describe("transfer", block) != before
     (tmp_path / "pets").rename(tmp_path / "cats")
-    with pytest.raises(DataError, match=r"pets: no such folder, which transfer in params.yaml has"):
+    with pytest.raises(DataError, match=r"no such folder, which transfer in evaluations.yaml has"):
         describe("transfer", block)
     assert describe("transfer", {}) == {"name": "transfer", "roots": {}}

@@ -14,17 +14,17 @@ from stages.recipe.choose import TooShort, choose
 from stages.recipe.duration import spoken
 from stages.recipe.leaves import params_text
 from stages.recipe.plan import Plan
-from stages.recipe.text import preset, sealed, values_of, with_header
+from stages.recipe.text import preset, values_of, with_header
 from stages.recipe.told import described, header, print_least, warnings
 from stages.ssl.preflight import check_trainings
+from tests.conftest import write_recipe
 from tests.recipe.made_plans import GPU, LAPTOP, images, measure_on
 from tests.recipe.test_choose import CASES, HOUR, MINUTE, chosen
 
 
 def written(plan: Plan, folder: Path, budget: float = 1800.0) -> tuple[str, AllParams]:
-    file = folder / "params.yaml"
-    file.write_text(sealed(with_header(params_text(plan), header(plan, budget))))
-    return file.read_text(), load_all(file)
+    text = with_header(params_text(plan), header(plan, budget))
+    return text, load_all(write_recipe(folder, text))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -17,6 +17,7 @@ from stages.recipe.images import Images
 from stages.recipe.leaves import params_text
 from stages.recipe.plan import UNKNOWN, Network, Plan, Setting
 from stages.recipe.timing import Meter, Timed
+from tests.conftest import write_recipe
 from tests.recipe.made_plans import LAPTOP, images
 
 
@@ -62,9 +63,8 @@ def test_a_larger_network_is_timed_if_a_few_steps_of_it_fit():
 
 
 def params_of(chosen: Setting, found: Images, folder: Path) -> AllParams:
-    file = folder / "params.yaml"
-    file.write_text(params_text(Plan(found, LAPTOP, chosen, UNKNOWN, (0,), 2)))
-    return load_all(file)
+    plan = Plan(found, LAPTOP, chosen, UNKNOWN, (0,), 2)
+    return load_all(write_recipe(folder, params_text(plan)))
 
 
 def test_without_any_time_one_step_of_each_is_timed(tmp_path, monkeypatch, caplog, capsys):
@@ -105,7 +105,11 @@ def test_all_costs_are_found_and_nothing_is_left(tmp_path, monkeypatch):
         steps.append(costs.step)
     assert steps[1] > 2 * steps[0]
     assert os.environ["SEPP_DEVICES"] == "2"
-    assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "params.yaml",
+        "methods.yaml",
+        "evaluations.yaml",
+    }
 
 
 def test_a_start_is_timed_in_a_process_of_its_own():

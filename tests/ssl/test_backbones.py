@@ -6,10 +6,9 @@ import torchvision
 from torch import nn
 
 from stages.common.errors import SeppError
-from stages.common.params import load_all
 from stages.ssl.backbones import build_backbone, zero_last_norms
 from stages.ssl.pretraining import new_method
-from tests.conftest import REPOSITORY
+from tests.conftest import load_preset
 from tests.ssl.tiny import values
 
 
@@ -97,7 +96,7 @@ def test_what_is_no_resnet_is_left_as_it_is():
     ],
 )
 def test_a_method_zeroes_them_where_its_authors_do(method, zero):
-    settings = load_all(REPOSITORY / "stages/presets/digits.yaml")
+    settings = load_preset("digits")
     training = settings.pretrain.model_copy(update={"method": method})
     model = new_method(training, values(method), settings.views, seed=0)
     assert model.backbone.layer4[0].bn2.weight.any() != zero

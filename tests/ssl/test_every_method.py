@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from stages.common import artifacts
-from stages.common.params import load_all
 from stages.ssl.batches import read_rows
 from stages.ssl.methods import MethodParams, find_method
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, load_preset
 from tests.ssl.test_distributed import free_port
 from tests.ssl.tiny import METHODS
 from tests.ssl.training import (
@@ -32,7 +31,7 @@ from tests.ssl.training import (
 
 def blocks(preset: str) -> dict[str, dict]:
     """The methods of a preset; a method that someone adds need not be in one."""
-    return load_all(REPOSITORY / f"stages/presets/{preset}.yaml").methods
+    return load_preset(preset).methods
 
 
 @pytest.fixture

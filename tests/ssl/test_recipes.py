@@ -9,10 +9,9 @@ import pytest
 
 from stages.common.errors import ParamError
 from stages.common.param_file import validate
-from stages.common.params import load_all
 from stages.common.sections import Views
 from stages.ssl.methods import MethodParams, find_method
-from tests.conftest import REPOSITORY
+from tests.conftest import load_preset
 from tests.ssl.tiny import common_views
 
 # crop_area from, brightness, contrast, saturation, hue, blur, solarize; all else is alike: area up
@@ -55,7 +54,7 @@ def views_of(name: str, common: Views, block: dict[str, Any]) -> list[Views]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_imagenet_presets_views_are_the_authors(name):
-    settings = load_all(REPOSITORY / "stages/presets/imagenet.yaml")
+    settings = load_preset("imagenet")
     views = views_of(name, settings.views, settings.methods[name])
     assert [numbers(view) for view in views] == RECIPES[name]
     for view in views:
@@ -69,7 +68,7 @@ def test_the_imagenet_presets_views_are_the_authors(name):
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("preset", ["digits", "cifar10", "stl10"])
 def test_the_small_presets_two_views_are_their_sections(preset, name):
-    settings = load_all(REPOSITORY / f"stages/presets/{preset}.yaml")
+    settings = load_preset(preset)
     two = views_of(name, settings.views, settings.methods[name])[:2]
     assert two == [settings.views] * 2
 
@@ -95,7 +94,7 @@ def test_rates_are_the_authors(name):
 
 
 def test_the_cifar10_preset_is_lightlys_benchmark():
-    settings = load_all(REPOSITORY / "stages/presets/cifar10.yaml")
+    settings = load_preset("cifar10")
     kind, block = find_method("moco"), settings.methods["moco"]
     params = kind.Params(**block)
     for training in (settings.sampler, settings.pretrain):
@@ -139,9 +138,9 @@ def test_a_sum_of_two_losses_is_their_mean_at_twice_the_rate_and_half_the_decay(
 )
 def test_a_mistake_is_one_line(tmp_path, block, said):
     with pytest.raises(ParamError) as error:
-        validate(tmp_path / "params.yaml", find_method("byol").Params, block, "methods.byol")
+        validate(tmp_path / "methods.yaml", find_method("byol").Params, block, "byol")
     text = str(error.value)
-    assert text.startswith(f"{tmp_path / 'params.yaml'}: methods.byol.{said}")
+    assert text.startswith(f"{tmp_path / 'methods.yaml'}: byol.{said}")
     assert "\n" not in text
 
 

@@ -5,14 +5,13 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from stages.common.params import load_all
 from stages.common.sections import Views
 from stages.ssl.batches import random_crop
 from stages.ssl.preprocessing import Normalize
 from stages.ssl.views import RandomViews, blur_kernel, runs
-from tests.conftest import REPOSITORY
+from tests.conftest import load_preset
 
-CIFAR = load_all(REPOSITORY / "stages/presets/cifar10.yaml").views
+CIFAR = load_preset("cifar10").views
 
 
 def changed(**values) -> Views:

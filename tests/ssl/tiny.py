@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.common.params import load_all
 from stages.common.sections import Views, plugins
 from stages.ssl.methods import Batch, Method, find_method
-from tests.conftest import REPOSITORY
+from tests.conftest import load_preset
 
 METHODS = plugins("ssl/methods")
 # Values for the parameters of these names; others keep their defaults.
@@ -42,7 +41,7 @@ SMALL: dict[str, Any] = {
 
 
 def values(name: str, **changes: Any) -> dict[str, Any]:
-    """The block ``methods.<name>`` of params.yaml, whole."""
+    """The block ``<name>`` of methods.yaml, whole."""
     kind = find_method(name).Params
     known = {key: value for key, value in SMALL.items() if key in kind.model_fields}
     return kind(**{**known, **changes}).model_dump()
@@ -110,4 +109,4 @@ def settle(*modules: nn.Module) -> None:
 
 def common_views() -> Views:
     """The section `views` of a params.yaml."""
-    return load_all(REPOSITORY / "stages/presets/imagenet.yaml").views
+    return load_preset("imagenet").views

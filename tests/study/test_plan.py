@@ -77,9 +77,12 @@ def test_params_are_the_presets_text_with_what_was_changed():
     rounds = [{"name": "round2", "start": "sepp", "at": 3, "sepp": {"min": 0.9}}]
     changes = {"rounds": rounds, "pretrain.handover": [3], "methods.byol.views": {"blur": 0.5}}
     (only,) = planned(set=changes).experiments
-    text = only.text()
-    assert YAML_SAFE.load(text) == only.params
+    written = {name: YAML_SAFE.load(text) for name, text in only.files().items()}
+    blocks = {"methods": written["methods.yaml"], **written["evaluations.yaml"]}
+    assert written["params.yaml"] | blocks == only.params
+    text = only.files()["params.yaml"]
     assert "# a pair's cosine similarity lies in [min, max], both inclusive" in text
+    assert "# keys that serve as negatives" in only.files()["methods.yaml"]
     assert only.params["rounds"] == rounds
 
 
@@ -137,7 +140,8 @@ def test_data_that_are_those_of_one_row_alone_are_others(monkeypatch, tmp_path):
 
 def test_a_rehearsals_params_say_so():
     (only,) = planned(Choice(scale=0.1)).experiments
-    assert only.text().startswith("# A rehearsal, at scale 0.1, of made.\n\ndata:")
+    text = only.files()["params.yaml"]
+    assert text.startswith("# A rehearsal, at scale 0.1, of made.\n\ndata:")
 
 
 def test_the_command_is_what_was_typed():

@@ -1,7 +1,7 @@
 """Instance-discrimination methods: one file each, found by its name.
 
 To add a method, write `stages/ssl/methods/<name>.py` with one subclass of `Method` in it, and a
-block `methods.<name>` in params.yaml; then `pretrain.method: <name>` finds it.
+block `<name>` in methods.yaml; then `pretrain.method: <name>` finds it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Group(NamedTuple):
 
 
 class MethodParams(Section):
-    """The part of `methods.<name>` that all methods share: views, and how the optimiser steps."""
+    """The part of a method's block that all methods share: views, and how the optimiser steps."""
 
     views: ViewChanges = ViewChanges()  # what of `views` is another for this method
     first_view: ViewChanges = ViewChanges()  # and what of that for the anchor's view
