@@ -14,6 +14,7 @@ import pytest
 import torch
 
 Tell = Callable[[str], None]
+UNNAMED = Path()  # where this folder was not named: then pytest does not ask for its options
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def on(request: pytest.FixtureRequest) -> torch.device:
     """The device that is checked; what it shows is compared with the CPU."""
-    device = torch.device(request.config.getoption("--on"))
+    device = torch.device(request.config.getoption("--on", "cuda"))
     if device.type == "cuda" and not torch.cuda.is_available():
         pytest.skip("torch sees no GPU")
     return device
@@ -54,15 +55,20 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
 
 
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    path = config.getoption("--table", UNNAMED)
+    if path is UNNAMED:
+        return
     lines = [f"Measured on {device_name(config)}; {versions()}.", ""]
     lines += ["| check | figure | outcome |", "| --- | --- | --- |"]
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
+            if not report.nodeid.startswith("tests/gpu/"):
+                continue
             figure = "; ".join(str(value) for name, value in report.user_properties)
             why = f": {report.longrepr[2].removeprefix('Skipped: ')}" if report.skipped else ""
             lines.append(f"| {words(report.nodeid)} | {figure} | {outcome}{why} |")
     terminalreporter.write_line("\n" + "\n".join(lines))
-    if path := config.getoption("--table"):
+    if path:
         path.write_text("\n".join(lines) + "\n")
 
 
