@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.study.clone import environment
+import pytest
+from ruamel.yaml import YAML
+
+from stages.study.clone import cache_dir, clone, dvc, environment
 from stages.study.plan import plan
 from stages.study.present import _job
 from stages.study.results import WAITING, Outcome
@@ -60,3 +63,37 @@ def test_what_is_below_the_checkout_is_found_from_a_copy(checkout, monkeypatch):
     ).stdout
     here = Path.cwd()
     assert seen.split() == ["w", str(here / "images"), str(here / ".state"), "1"]
+
+
+PARTS = """\
+stages:
+  whole:
+    cmd: mkdir -p whole/one && cp params.yaml whole/one/made
+    params: [value]
+    outs: [whole]
+  part:
+    cmd: cp whole/one/made part
+    deps: [whole/one]
+    outs: [part]
+"""
+
+
+@pytest.mark.slow
+def test_a_lock_of_folders_that_the_cache_lacks(checkout):
+    """As after a fresh clone. DVC alone fails where both stages come from the run cache."""
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+    Path("dvc.yaml").write_text(PARTS)
+    for value in (2, 1):  # what is committed is 1
+        Path("params.yaml").write_text(f"value: {value}\n")
+        dvc(".", "repro", "-q")
+    Path("params.yaml").write_text("value: 1\n")
+    git("add", "-A")
+    git("commit", "-qm", "Pipeline")
+    locked = YAML(typ="safe").load(Path("dvc.lock"))["stages"]["whole"]["outs"][0]["md5"]
+    (Path(cache_dir()) / "files/md5" / locked[:2] / locked[2:]).unlink()
+    copy = checkout.folder / "copy"
+    clone(copy, "HEAD", [])
+    assert list(YAML(typ="safe").load(copy / "dvc.lock")["stages"]) == ["part"]
+    said = dvc(copy, "exp", "run", "-S", "value=2")
+    assert "Stage 'part' is cached" in said
+    assert (copy / "part").read_text() == "value: 2\n"
