@@ -41,8 +41,8 @@ def clone(folder: Path, commit: str, given: Sequence[str]) -> None:
 def forget_lost(lock: Path, cache: Path) -> None:
     """Take from `lock` the stages whose folders the cache does not hold, as in a fresh clone.
 
-    DVC would look into such a folder for what depends on a part of it (a round's start), even after
-    it has been made anew.
+    With them, DVC 3.67 failed to load the old folder of a round's start, of which the round needs a
+    part, when both stages had just come from the run cache.
     """
     if not lock.exists():
         return

@@ -80,7 +80,7 @@ stages:
 
 @pytest.mark.slow
 def test_a_lock_of_folders_that_the_cache_lacks(checkout):
-    """As after a fresh clone. DVC alone fails where both stages come from the run cache."""
+    """As after a fresh clone: they are forgotten, and what needs a part of one is found."""
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
     Path("dvc.yaml").write_text(PARTS)
     for value in (2, 1):  # what is committed is 1
