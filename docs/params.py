@@ -14,7 +14,7 @@ from typing import Any
 
 from stages.common.param_file import EVALUATIONS, METHODS, PARAMS
 from stages.common.params import AllParams
-from stages.common.sections import plugin, plugins
+from stages.common.plugins import plugin, plugins
 from stages.recipe.text import ENTRY, PRESETS, named_lines, preset, values_of
 from stages.ssl.methods import MethodParams, find_method
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from stages.common import env
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 
 STAGES = (
     "source",

@@ -22,7 +22,8 @@ from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.param_file import EVALUATIONS, validate
 from stages.common.params import StageParams, evaluation_block
-from stages.common.sections import Section, plugin, plugins
+from stages.common.plugins import plugin, plugins
+from stages.common.sections import Section
 from stages.common.state import TrainingState, run_fingerprint
 from stages.evaluation._outside import describe
 from stages.ssl.encoder import Encoder, weights_digest

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from stages.common import artifacts, weights
 from stages.common.param_file import EVALUATIONS, METHODS, validate
 from stages.common.params import AllParams
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 from stages.recipe.files import files
 from stages.recipe.text import preset as preset_text
 from stages.recipe.text import values_of

@@ -17,8 +17,8 @@ from stages.cli import STAGES
 from stages.common.closure import imported_files
 from stages.common.param_file import EVALUATIONS, METHODS
 from stages.common.params import AllParams, leaves
+from stages.common.plugins import plugins
 from stages.common.rounds import Again, From
-from stages.common.sections import plugins
 from tests.conftest import REPOSITORY, YAML_SAFE
 
 PIPELINE = YAML_SAFE.load((REPOSITORY / "dvc.yaml").read_text())["stages"]

@@ -14,7 +14,7 @@ import click
 from stages.common.artifacts import named_output
 from stages.common.command import command
 from stages.common.errors import SeppError
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 
 
 @command

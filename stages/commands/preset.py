@@ -14,7 +14,7 @@ import click
 from stages.common import artifacts
 from stages.common.command import command
 from stages.common.errors import SeppError
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 from stages.recipe.duration import seconds_of
 from stages.recipe.files import HEADS, originals, sealed_files
 from stages.recipe.images import look_at

@@ -6,7 +6,7 @@ import click
 
 from stages.common.command import command
 from stages.common.errors import SeppError
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 
 
 class Seeds(click.ParamType):

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from stages.common.errors import SeppError
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

@@ -24,6 +24,7 @@ from pydantic import (
 
 from stages.common.errors import ParamError
 from stages.common.param_file import EVALUATIONS, METHODS, read_yaml, validate
+from stages.common.plugins import choice, plugins
 from stages.common.sections import (
     Arm,
     Data,
@@ -34,8 +35,6 @@ from stages.common.sections import (
     Section,
     Seed,
     Views,
-    choice,
-    plugins,
 )
 from stages.common.sepp_sections import Round, Sepp
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,30 +17,13 @@ from pydantic import (
 )
 
 from stages.common.given import Given
+from stages.common.plugins import choice, plugins
 
 BUNDLED = ("characters", "characters_validation", "digits")  # data sets that need no data root
-STAGES = Path(__file__).resolve().parent.parent
 Arm = Literal["vanilla", "sepp", "duplicate", "random", "oracle"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-def plugins(folder: str) -> list[str]:
-    """Names of what can be chosen in `stages/<folder>`: one file each, nothing to register."""
-    return sorted(f.stem for f in (STAGES / folder).glob("*.py") if not f.stem.startswith("_"))
-
-
-def plugin(folder: str, name: str) -> ModuleType:
-    """The module `name`, one of `plugins(folder)`."""
-    return importlib.import_module(f"stages.{folder.replace('/', '.')}.{name}")
-
-
-def choice(kind: str, names: list[str], name: str) -> str:
-    """`name`, which is to be one of `names`; raises ValueError, which has them."""
-    if name not in names:
-        raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(names)}")
-    return name
 
 
 class Section(BaseModel):

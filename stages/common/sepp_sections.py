@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from stages.common.param_file import validate
-from stages.common.sections import Count, Probability, Section, choice, partial, plugins
+from stages.common.plugins import choice, plugins
+from stages.common.sections import Count, Probability, Section, partial
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 

@@ -16,7 +16,8 @@ from stages.common import artifacts, env, listing
 from stages.common.errors import DataError, ParamError
 from stages.common.images import ImageStore
 from stages.common.locks import used
-from stages.common.sections import BUNDLED, Count, Data, Section, choice, plugins
+from stages.common.plugins import choice, plugins
+from stages.common.sections import BUNDLED, Count, Data, Section
 from stages.common.state import run_fingerprint
 from stages.evaluation._outside import PREPARED
 from stages.evaluation._split import why_not

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from stages.common.param_file import EVALUATIONS, METHODS, PARAMS
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 from stages.recipe.text import PRESETS, preset, sealed
 
 KEY = re.compile(r"(\w+):")

@@ -9,7 +9,8 @@ import torch
 from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import EVALUATIONS, METHODS, validate
 from stages.common.params import AllParams, load_all
-from stages.common.sections import Training, Views, plugin
+from stages.common.plugins import plugin
+from stages.common.sections import Training, Views
 from stages.ssl.backbones import build_backbone
 from stages.ssl.checkpoints import backbone_weights
 from stages.ssl.encoder import EncoderConfig, load_strictly

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 from stages.formats._history import folder_digest
 from stages.ssl.encoder import Encoder
 from tests.formats.encoders import made, write_photo

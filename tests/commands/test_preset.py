@@ -13,7 +13,8 @@ from PIL import Image
 from stages.commands.preset import main
 from stages.common import env
 from stages.common.params import load_all
-from stages.common.sections import BUNDLED, plugins
+from stages.common.plugins import plugins
+from stages.common.sections import BUNDLED
 from stages.recipe import auto
 from stages.recipe.files import files
 from stages.recipe.other import misfit

@@ -8,7 +8,8 @@ import pytest
 
 from stages import datasets
 from stages.common.errors import DataError
-from stages.common.sections import BUNDLED, plugins
+from stages.common.plugins import plugins
+from stages.common.sections import BUNDLED
 
 NAMES = [name for name in plugins("datasets") if name not in BUNDLED]
 

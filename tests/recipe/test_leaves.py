@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.params import AllParams, load_all
-from stages.common.sections import plugins
+from stages.common.plugins import plugins
 from stages.recipe.choose import TooShort, choose
 from stages.recipe.duration import spoken
 from stages.recipe.leaves import params_text

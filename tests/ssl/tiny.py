@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.common.sections import Views, plugins
+from stages.common.plugins import plugins
+from stages.common.sections import Views
 from stages.ssl.methods import Batch, Method, find_method
 from tests.conftest import load_preset
 

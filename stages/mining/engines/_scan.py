@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stages.mining.engines.pruned import LANE
+from stages.mining.engines._sketch import LANE
 
 
 @njit(nogil=True, fastmath={"reassoc", "contract"}, cache=True)

@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 SAMPLE, PROBE = 16_384, 1_024  # rows that tell the directions; rows that tell how many are needed
 SAMPLED, NUMBERS = 2**22, 2**21  # float64 of the sample, 32 MiB; of rows of which sketches are made
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # of a sketch
+LANE = 64  # bounds of a tile of which only the highest is looked at, at first
 MARGIN = 1e-4  # more than what norms above 1 add to a bound
 
 

@@ -24,13 +24,12 @@ from stages.common import env
 from stages.common.errors import SeppError
 from stages.mining.engines._contract import Candidates, Means
 from stages.mining.engines._order import make_order
-from stages.mining.engines._sketch import Tile, make_sketch, principal_directions
+from stages.mining.engines._sketch import LANE, Tile, make_sketch, principal_directions
 
 GPU = "cuda"
 TILES = {"cpu": Tile(1024, 512), "cuda": Tile(4096, 4096)}  # bounds in a core's cache, or many
 RUN = 16  # tiles, one after the other, fewer where they have many pairs
 MANY = 2**18  # pairs, 4 MB
-LANE = 64  # bounds of which only the highest is looked at, at first
 DENSE = 32  # where more than one pair in so many is a candidate, a tile is multiplied out
 NUMBERS = 2**26  # float32 of rows at a time that a GPU gathers, 256 MiB
 
