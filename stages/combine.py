@@ -26,6 +26,7 @@ from stages.common.params import StageParams
 from stages.common.rounds import Again
 from stages.common.sections import Arm
 from stages.common.sepp_sections import SeppRows
+from stages.common.unedited import unedited
 
 logger = logging.getLogger(__name__)
 KIND = {"sepp": "semantic", "duplicate": "duplicate", "random": "random", "oracle": "oracle"}
@@ -156,7 +157,8 @@ def main(params_file: Path, arm: str, seed: int, again: bool) -> None:
     """
     inputs = Inputs.again(Again(arm, seed)) if again else Inputs()
     outputs = Outputs.of(arm, seed)
-    with measured(outputs.cost) as cost:
+    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    with measured(outputs.cost) as cost, reading:
         kind = "sepp" if again else arm
         cost.images = run(Params.load(params_file), inputs, outputs, kind, seed)
 

@@ -18,6 +18,7 @@ from stages.common.images import ImageStore
 from stages.common.params import StageParams
 from stages.common.rounds import Again, From, again_options, from_options
 from stages.common.sections import Seed, Views
+from stages.common.unedited import unedited
 from stages.common.unit import unit_rows
 from stages.ssl.encoder import Encoder, weights_digest
 from stages.ssl.inference import RandomEmbeddings, encode
@@ -124,7 +125,8 @@ def main(params_file: Path, again: Again | None, origin: From | None) -> None:
         raise SeppError("--round and --start go together: give both, or neither")
     inputs = Inputs.again(origin, again.seed) if again else Inputs()
     outputs = Outputs.again(again) if again else Outputs()
-    with measured(outputs.cost) as cost:
+    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    with measured(outputs.cost) as cost, reading:
         cost.images = run(Params.load(params_file), inputs, outputs)
 
 

@@ -25,6 +25,7 @@ from stages.common.pairs import Pairs
 from stages.common.params import StageParams
 from stages.common.sections import Seed
 from stages.common.sepp_sections import SeppScore
+from stages.common.unedited import unedited
 from stages.mining.cosine import Cosine
 from stages.mining.files import read_embeddings, read_labels, score_origin
 from stages.mining.scratch import scratch_folder
@@ -148,9 +149,10 @@ def main(params_file: Path) -> None:
 
     Writes data/explored and reports/plots/thresholds.csv (pairs and accuracy per 0.01).
     """
-    outputs = Outputs()
-    with measured(outputs.cost) as cost:
-        cost.images = run(Params.load(params_file), Inputs(), outputs)
+    inputs, outputs = Inputs(), Outputs()
+    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    with measured(outputs.cost) as cost, reading:
+        cost.images = run(Params.load(params_file), inputs, outputs)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from stages.common.params import StageParams
 from stages.common.rounds import Again, again_options
 from stages.common.sections import Seed
 from stages.common.sepp_sections import MiningChanges, SeppMining
+from stages.common.unedited import unedited
 from stages.mining import Pairs
 from stages.mining.advice import advise
 from stages.mining.caps import cap_pairs
@@ -214,7 +215,8 @@ def main(params_file: Path, again: Again | None, **leaves: str | None) -> None:
     params = params.model_copy(update={"sepp": changes.on(params.sepp, command_line, "sepp")})
     inputs = Inputs.again(again) if again else Inputs()
     outputs = Outputs.again(again) if again else Outputs()
-    with measured(outputs.cost) as cost:
+    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    with measured(outputs.cost) as cost, reading:
         cost.images = run(params, inputs, outputs)
 
 

@@ -23,6 +23,7 @@ from stages.common.cost import cost_path, measured
 from stages.common.errors import ArtifactError, DataError, ParamError
 from stages.common.params import StageParams
 from stages.common.sections import BUNDLED, Data, Seed
+from stages.common.unedited import unedited
 from stages.common.unread import UNREAD, tell_unread
 from stages.datasets import Dataset, Split
 from stages.datasets._holdout import with_test
@@ -208,9 +209,10 @@ def main(params_file: Path) -> None:
 
     Writes data/manifest.parquet (id, split, label, where) and data/images.npy.
     """
-    outputs = Outputs()
-    with measured(outputs.cost) as cost:
-        cost.images = run(Params.load(params_file), Inputs(), outputs)
+    inputs, outputs = Inputs(), Outputs()
+    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    with measured(outputs.cost) as cost, reading:
+        cost.images = run(Params.load(params_file), inputs, outputs)
 
 
 if __name__ == "__main__":

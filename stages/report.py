@@ -26,6 +26,7 @@ from stages.common.params import StageParams
 from stages.common.scores import read_scores
 from stages.common.sections import Arm, Named, Seed
 from stages.common.sepp_sections import Round
+from stages.common.unedited import unedited
 from stages.reporting.blocks import Blocks, pair_blocks
 from stages.reporting.breakdown import Breakdown, make_breakdown
 from stages.reporting.explorer import make_explorer
@@ -159,9 +160,10 @@ def main(params_file: Path) -> None:
     Means and sample standard deviations are over the seeds in params.yaml, of the last epoch.
     """
     # DVC runs the stage after all that it reads, so that nothing is stale; by hand anything may be.
-    outputs = Outputs()
-    with measured(outputs.cost):
-        run(Params.load(params_file), Inputs(), outputs, changed=stale(but="report"))
+    inputs, outputs = Inputs(), Outputs()
+    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    with measured(outputs.cost), reading:
+        run(Params.load(params_file), inputs, outputs, changed=stale(but="report"))
 
 
 if __name__ == "__main__":
