@@ -6,6 +6,7 @@ A file appears under its final name only once it is whole.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -54,14 +55,18 @@ def embeddings_schema(dim: int) -> pa.Schema:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place only if the block succeeds.
 
-    Works for a file or, when the block makes one, a folder (which replaces an old one).
+    Works for a file or, when the block makes one, a folder (which replaces an old one). What a
+    killed process left of its own is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if not _is_alive(left.name.split(".")[-2]):
+            remove(left)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     remove(partial)
     try:
         yield partial
-        if path.is_dir():
+        if path.is_dir() and partial.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
     except OSError as error:
@@ -70,6 +75,19 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
     finally:
         remove(partial)
+
+
+def _is_alive(pid: str) -> bool:
+    """Whether a process of this number runs here; elsewhere than on POSIX it may."""
+    if os.name != "posix" or not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's
+        return True
+    return int(pid) != os.getpid()  # this process's own it is to write anew
 
 
 def remove(path: Path) -> None:

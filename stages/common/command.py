@@ -16,6 +16,8 @@ from stages.common.errors import SeppError
 from stages.common.plugins import plugins
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 params_option = click.option(
     "--params",
@@ -45,6 +47,12 @@ def one_line(error: Exception) -> str | None:
             f"{error.filename or 'output'}: no space left on the device; nothing half-written "
             "was kept: free some space and run again"
         )
+    if isinstance(error, OSError) and error.filename:
+        path, reason = error.filename2 or error.filename, error.strerror
+        if error.errno in IN_THE_WAY:  # a file where a folder should be, or the other way round
+            return f"{path}: something else is in its place ({reason}): move it away and run again"
+        if error.errno in NOT_ALLOWED:
+            return f"{path}: may not be written or read ({reason}): change that and run again"
     return None
 
 

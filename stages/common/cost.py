@@ -46,7 +46,7 @@ class Cost:
     """
 
     def __init__(self, kept: Path | None = None) -> None:
-        earlier = json.loads(kept.read_text()) if kept and kept.exists() else {}
+        earlier = (kept and told(kept)) or {}
         self._kept = kept
         self._before = earlier.get("seconds", 0.0)
         self._sessions = earlier.get("sessions", 0) + 1
@@ -94,6 +94,15 @@ class Cost:
             )
             for name in now
         }
+
+
+def told(kept: Path) -> Any:
+    """What an earlier session of a training told this one, in JSON; None where there is nothing, or
+    what a power cut has left of it."""
+    try:
+        return json.loads(kept.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 @contextmanager

@@ -48,7 +48,11 @@ class ImageStore:
 
     @cached_property
     def _file(self) -> np.ndarray:
-        return np.load(self.images, mmap_mode="r")
+        try:
+            return np.load(self.images, mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            reason = f"is damaged or cut short ({error})"
+            raise ArtifactError(self.images, reason, "prepare") from None
 
     @property
     def packed(self) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from stages.common import env
 from stages.common.artifacts import remove, write_json
 from stages.common.closure import ROOT, imported_files
-from stages.common.cost import Cost
+from stages.common.cost import Cost, told
 from stages.common.errors import SeppError, StaleRunError
 
 log = logging.getLogger(__name__)
@@ -84,9 +84,9 @@ class Part:
         `make` is the whole of this part. Its result is kept as a whole or not at all.
         """
         kept = self.folder / "result.json"
-        if kept.exists():
+        if (result := told(kept)) is not None:
             log.info("done before: %s", kept)
-            return json.loads(kept.read_text())
+            return result
         result = make()
         if env.is_first():
             write_json(kept, result)

@@ -23,9 +23,9 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     lock = Path(f"{folder}.lock")
     try:
         with FileLock(lock, timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
             try:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)  # a file still mapped may resist on NFS

@@ -11,6 +11,8 @@ import math
 import os
 import time
 import warnings
+import zipfile
+from pathlib import Path
 
 import lightning.pytorch as lightning
 import torch
@@ -28,6 +30,7 @@ from stages.common.progress import Progress
 from stages.common.state import Part
 from stages.ssl.batches import Batches, seed_draws, step_seed
 
+log = logging.getLogger(__name__)
 History = list[dict[str, float | None]]
 
 
@@ -128,6 +131,7 @@ class SaveState(Checkpoint):
             trainer.save_checkpoint(partial, weights_only=False)
         except OSError as error:
             error.filename = str(self.state.checkpoint)  # Lightning's error does not name it
+            partial.unlink(missing_ok=True)
             raise
         if trainer.is_global_zero:
             os.replace(partial, self.state.checkpoint)
@@ -172,7 +176,7 @@ def fit(module: Fit, state: Part, label: str, precision: str = "fp32") -> Histor
     for package in ("pytorch", "fabric"):  # "GPU available: False", tips, and the like
         logging.getLogger(f"lightning.{package}.utilities.rank_zero").setLevel(logging.WARNING)
     trainer = _trainer(module, state, label, precision)
-    resume = state.checkpoint if state.checkpoint.exists() else None
+    resume = state.checkpoint if is_whole(state.checkpoint) else None
     try:
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     except SIGTERMException:  # a SystemExit of code 0: the scheduler would take it for success
@@ -180,6 +184,20 @@ def fit(module: Fit, state: Part, label: str, precision: str = "fp32") -> Histor
     if trainer.global_step != module.steps:
         raise SeppError(f"{label}: interrupted at step {trainer.global_step} of {module.steps}")
     return module.history
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether there is a checkpoint, all of which reads: a power cut may have cut it short."""
+    if not checkpoint.exists():
+        return False
+    try:
+        with zipfile.ZipFile(checkpoint) as file:
+            if file.testzip() is None:
+                return True
+    except (zipfile.BadZipFile, OSError, EOFError):
+        pass
+    log.warning("%s: is damaged, so this training starts afresh", checkpoint)
+    return False
 
 
 def _trainer(module: Fit, state: Part, label: str, precision: str) -> lightning.Trainer:

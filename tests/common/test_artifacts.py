@@ -91,6 +91,25 @@ def test_what_a_killed_process_left_is_no_obstacle(tmp_path, folder):
     assert path.read_text() == "b"
 
 
+def test_what_other_processes_left_goes_and_what_they_write_stays(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = {who: f".a.{pid}.partial" for who, pid in (("dead", dead.pid), ("alive", 1))}
+    for name in names.values():
+        (tmp_path / name).mkdir()
+    with artifacts.atomic(tmp_path / "a") as partial:
+        partial.write_text("a")
+    assert tree(tmp_path) == {"a", names["alive"]}
+
+
+def test_a_file_does_not_replace_a_folder(tmp_path):
+    (tmp_path / "a/inner").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as error:
+        artifacts.write_json(tmp_path / "a", {})
+    assert error.value.filename == str(tmp_path / "a")
+    assert tree(tmp_path) == {"a", "a/inner"}
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_the_error_names_the_file_that_the_user_knows(tmp_path, named):
     path = tmp_path / "a.txt"

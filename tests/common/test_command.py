@@ -46,6 +46,16 @@ def test_a_full_disk(code):
     assert one_line(OSError(code, "full")).startswith("output: no space left")
 
 
+@pytest.mark.parametrize("code", [errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EROFS])
+def test_what_may_not_be_written(code):
+    result = run(OSError(code, "because", "data/.mine/x", None, "data/pairs.parquet"))
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: data/pairs.parquet: ")
+    assert "(because)" in result.output
+    assert result.output.count("\n") == 1
+    assert one_line(OSError(code, "because")) is None  # of nobody knows what
+
+
 @pytest.mark.parametrize(
     "error",
     [ValueError("ours"), OSError(errno.EIO, "broken"), FileNotFoundError(2, "a"), KeyError()],

@@ -123,6 +123,15 @@ def test_missing_images_and_a_foreign_manifest_are_named(tmp_path: Path):
         ImageStore(manifest, images)
 
 
+@pytest.mark.parametrize("share", [0, 0.1, 0.9])
+def test_images_cut_short_are_named(tmp_path: Path, share: float):
+    write(tmp_path, "packed")
+    images = tmp_path / "images.npy"
+    images.write_bytes(images.read_bytes()[: int(share * images.stat().st_size)])
+    with pytest.raises(ArtifactError, match=r"images\.npy: is damaged.*dvc repro prepare"):
+        ImageStore(tmp_path / "manifest.parquet", images).pixels(0)
+
+
 def test_importing_it_never_loads_torch():
     code = "import sys, stages.common.images; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)

@@ -213,6 +213,15 @@ def test_error_bound_holds(dim):
     assert np.abs(fast - similarity(x, i, j)).max() <= error_bound(dim)
 
 
+def test_without_a_folder_for_compiled_code_it_is_compiled_anew(monkeypatch):
+    from numba.core import caching
+
+    from stages.mining.engines._scan import compiled
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # none may be written
+    assert compiled()(lambda x: x + 1)(1) == 2
+
+
 @pytest.mark.parametrize(
     ("value", "problem"), [(np.nan, "NaN or infinite"), (np.inf, "NaN or"), (0, "zero norm")]
 )

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stages.combine import main as combine
+from stages.ssl.trainer import is_whole
 from tests.conftest import REPOSITORY, TINY, write_data, write_folder_data, write_params
 
 ENVIRONMENT = {"SEPP_ACCELERATOR": "cpu", "SEPP_CHECKPOINT_SECONDS": "0", "SEPP_WORKERS": "0"}
@@ -88,6 +90,18 @@ def test_killed_twice_a_training_ends_in_the_same_bits(tmp_path, streamed):
     assert result(broken, "sampler", "sampler") == result(whole, "sampler", "sampler")
     assert len(result(whole, "sampler", "sampler")[1].splitlines()) == 1 + EPOCHS
     assert not list(broken.glob(".state/*/*/last.ckpt"))  # a finished state is cleared
+
+
+@pytest.mark.parametrize("damage", ["cut short", "another byte"])
+def test_a_damaged_state_is_told_of_and_not_taken_up(tmp_path, damage):
+    path = tmp_path / "last.ckpt"
+    assert not is_whole(path)
+    torch.save({"weights": torch.arange(1000.0)}, path)
+    assert is_whole(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content if damage == "another byte" else content[:-9])
+    assert not is_whole(path)
 
 
 def test_what_an_arm_leaves_on_its_way_survives_a_kill(tmp_path):

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 from stages.mining.engines._sketch import LANE
 
 
-@njit(nogil=True, fastmath={"reassoc", "contract"}, cache=True)
+def compiled(**options: Any) -> Callable[[Callable], Callable]:
+    """numba.njit, with its files kept where there is a folder for them: else it compiles anew."""
+
+    def decorate(function: Callable) -> Callable:
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # neither beside this file nor in the user's home may be written
+            return njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+@compiled(fastmath={"reassoc", "contract"})
 def scan(bounds, threshold, x, order, i, j, lo, hi, most):
     """Pairs of a tile whose bound reaches the threshold and whose dot product is in [lo, hi].
 
@@ -43,7 +58,7 @@ def scan(bounds, threshold, x, order, i, j, lo, hi, most):
     return reached, first[:found].copy(), second[:found].copy()
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _high(lanes, threshold):
     """Numbers of the lanes (L, LANE) in which any bound reaches the threshold."""
     numbers = np.empty(len(lanes), np.int64)
@@ -59,7 +74,7 @@ def _high(lanes, threshold):
     return numbers[:count]
 
 
-@njit(nogil=True, fastmath={"reassoc", "contract"}, cache=True)
+@compiled(fastmath={"reassoc", "contract"})
 def _dot(one, two):
     value = np.float32(0)
     for d in range(len(one)):
