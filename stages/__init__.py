@@ -21,11 +21,22 @@ library code. `load_encoder` is for who uses what comes out, in Python.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stages.ssl.encoder import Encoder
+
+
+# As a program, and not for who imports the package: Ctrl-C while libraries load is no defect.
+if Path(sys.argv[0] if sys.argv else "").stem in ("-m", "sepp"):
+
+    def _quiet(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = _quiet
 
 
 def load_encoder(folder: Path | str) -> Encoder:

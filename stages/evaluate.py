@@ -21,7 +21,7 @@ from stages.common.cost import cost_path
 from stages.common.errors import ArtifactError
 from stages.common.images import ImageStore
 from stages.common.param_file import EVALUATIONS, validate
-from stages.common.params import StageParams, evaluation_block
+from stages.common.params import StageParams, check_arm, evaluation_block
 from stages.common.plugins import plugin, plugins
 from stages.common.sections import Section
 from stages.common.state import TrainingState, run_fingerprint
@@ -117,6 +117,7 @@ def main(params_file: Path, evaluation: str, arm: str, seed: int) -> None:
     Reads models/<arm>-<seed>; writes reports/metrics/evaluations/<evaluation>/<arm>-<seed>.json, in
     percent, after the last epoch. A killed evaluation resumes where it last saved its state.
     """
+    check_arm(params_file, arm)
     inputs, outputs = Inputs.of(evaluation, arm, seed), Outputs.of(evaluation, arm, seed)
 
     def current() -> str:

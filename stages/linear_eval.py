@@ -18,7 +18,7 @@ from stages.common import artifacts, env, sections
 from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.cost import cost_path
 from stages.common.images import ImageStore
-from stages.common.params import StageParams
+from stages.common.params import StageParams, check_arm
 from stages.common.sections import LinearEval
 from stages.common.state import TrainingState, run_fingerprint
 from stages.evaluation._knn import knn_top1
@@ -157,6 +157,7 @@ def main(params_file: Path, arm: str, seed: int) -> None:
     Reads models/<arm>-<seed>; writes reports/metrics/linear_eval/<arm>-<seed>.json, in percent of
     the test images, after the last epoch.
     """
+    check_arm(params_file, arm)
     inputs = Inputs.of(arm, seed)
 
     def current() -> str:

@@ -11,7 +11,7 @@ from stages.common import sections, weights
 from stages.common.command import arm_option, command, params_option, seed_option
 from stages.common.cost import cost_path
 from stages.common.images import ImageStore
-from stages.common.params import StageParams, left_by
+from stages.common.params import StageParams, check_arm, left_by
 from stages.common.rounds import From, from_options
 from stages.common.sections import Views
 from stages.common.state import TrainingState
@@ -96,6 +96,7 @@ def main(params_file: Path, arm: str, seed: int, origin: From | None) -> None:
     A killed training resumes where it last saved its state. A round goes on from what another arm,
     or round, had become at an epoch: `--arm round2 --seed 0 --start sepp --at 40`.
     """
+    check_arm(params_file, arm)
     check_trainings(params_file)
     start = Path("models", Params.load(params_file).pretrain.start)
     inputs = Inputs.of(arm, seed, origin.encoder(seed) if origin else start)

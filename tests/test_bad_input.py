@@ -96,6 +96,16 @@ def embeddings(value: float) -> Callable[[Path], None]:
     return write
 
 
+def in_the_way(name: str, folder: bool = False) -> Callable[[Path], None]:
+    """Embeddings of six images, and a file or folder called `name`."""
+
+    def write(project: Path) -> None:
+        embeddings(1.0)(project)
+        (project / name).mkdir() if folder else (project / name).touch()
+
+    return write
+
+
 def without_manifest(folder: Path) -> None:
     (folder / "data/manifest.parquet").unlink()
 
@@ -207,6 +217,28 @@ MISTAKES = {
         {},
         ["data/embeddings.parquet: image 2: of zero norm", "params.yaml", "dvc repro"],
         embeddings(0.0),
+    ),
+    "a file in place of mining's folder": Mistake(
+        "mine",
+        {},
+        ["data/.mine", "something else is in its place", "move it away"],
+        in_the_way("data/.mine"),
+    ),
+    **{
+        f"a folder in place of the pairs, {cap}": Mistake(
+            "mine",
+            {"sepp.max_pairs": cap, "sepp.min": 0.5, "sepp.max": 1.0},
+            ["data/pairs.parquet", "something else is in its place", "move it away"],
+            in_the_way("data/pairs.parquet", folder=True),
+        )
+        for cap in (None, 3)
+    },
+    "a folder in place of the pairs, to combine": Mistake(
+        "combine",
+        {},
+        ["data/pairs.parquet: is not a Parquet file", "is a directory", "dvc repro mine"],
+        in_the_way("data/pairs.parquet", folder=True),
+        ("--arm", "sepp", "--seed", "0"),
     ),
     "no pair in the interval": Mistake(
         "mine",
@@ -376,6 +408,19 @@ MISTAKES = {
     "devices that are no number": Mistake(
         "sampler", {}, ["SEPP_DEVICES=two", "whole number"], environment={"SEPP_DEVICES": "two"}
     ),
+    **{
+        f"unknown arm by hand, {stage}": Mistake(
+            stage,
+            {},
+            ["--arm TYPO", "no such arm", "there are vanilla", "oracle"],
+            arguments=("--arm", "TYPO", "--seed", "0", *more),
+        )
+        for stage, more in {
+            "pretrain": (),
+            "linear_eval": (),
+            "evaluate": ("--evaluation", "semi_supervised"),
+        }.items()
+    },
     "rows not combined": Mistake(
         "pretrain", {}, ["data/combined/vanilla-0.parquet", "dvc repro"], arguments=ARM
     ),

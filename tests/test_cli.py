@@ -51,10 +51,25 @@ def checkout(tmp_path, monkeypatch) -> Path:
     for name in (*env.VARIABLES, "DVC_ROOT", "GIT_DIR", "GIT_WORK_TREE"):
         monkeypatch.delenv(name, raising=False)
     git("init", "-b", "main")
+    (tmp_path / "dvc.yaml").touch()
     write_recipe(tmp_path, (FILES / "digits.yaml").read_text())
     git("add", ".")
     git("commit", "-m", "Start")
     return tmp_path
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "ZeroDivisionError"])
+def test_ctrl_c_while_libraries_load_is_quiet_and_a_defect_is_not(tmp_path, error):
+    (tmp_path / "torch.py").write_text(f"raise {error}")  # in place of the real one
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.sampler"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert (done.stderr == "") == (error == "KeyboardInterrupt")
 
 
 def test_help_is_quick_and_whole():
@@ -127,7 +142,7 @@ def test_preset(checkout, name):
     written = {str(p.relative_to(checkout)) for p in checkout.rglob("*.*") if p.is_file()}
     expected = {*texts, "data/weights/sampler.json", "data/weights/pretrain.json"}
     expected |= {"data/source.json"} if name in BUNDLED else set()
-    assert {p for p in written if not p.startswith(".git")} == expected
+    assert {p for p in written if not p.startswith(".git")} == expected | {"dvc.yaml"}
 
 
 def test_a_preset_replaces_what_a_preset_wrote(checkout):
@@ -162,6 +177,9 @@ def test_committed_edits_may_be_replaced(checkout):
 def test_without_git_edits_are_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert refused(sepp("preset", "digits")).startswith(f"Error: {tmp_path}: is no checkout")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "dvc.yaml").touch()
     assert sepp("preset", "digits").exit_code == 0
     write_params(tmp_path / "params.yaml", {"seed": 7})
     refused(sepp("preset", "digits"))
@@ -220,6 +238,11 @@ def test_doctor_outside_git(tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     installed(monkeypatch, "faiss-cpu")
     write_params(tmp_path / "params.yaml", {})
+    result = sepp("doctor")
+    assert refused(result) == "Error: 1 problem(s) found"
+    assert "problem: this is no git repository, in which DVC runs nothing" in result.output
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     assert sepp("doctor").exit_code == 0
 
 

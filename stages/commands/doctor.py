@@ -21,10 +21,10 @@ from stages.common.sections import BUNDLED
 def main() -> None:
     """Look for what commonly goes wrong in an installation or a checkout; exit 1 if anything does.
 
-    Finds two FAISS wheels in one environment, a detached HEAD left by a killed `dvc exp run`, a
-    data root that is not there, and unfinished trainings.
+    Finds two FAISS wheels in one environment, a checkout that is not in git, a detached HEAD left
+    by a killed `dvc exp run`, a data root that is not there, and unfinished trainings.
     """
-    problems = [line for check in (_faiss, _head, _data) for line in check()]
+    problems = [line for check in (_faiss, _repository, _head, _data) for line in check()]
     for line in problems:
         click.echo(f"problem: {line}")
     for state in unfinished():
@@ -66,6 +66,18 @@ def _head() -> list[str]:
             "moment, `git checkout <your branch>` brings you back"
         ]
     return []
+
+
+def _repository() -> list[str]:
+    """DVC's own message for an unpacked archive names no remedy."""
+    inside = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True)
+    local = Path(".dvc/config.local")
+    if inside.returncode == 0 or (local.is_file() and "no_scm = true" in local.read_text()):
+        return []
+    return [
+        "this is no git repository, in which DVC runs nothing: `git init` makes it one, or "
+        "`dvc config --local core.no_scm true` lets `dvc repro` do without, but not `dvc exp run`"
+    ]
 
 
 def _data() -> list[str]:

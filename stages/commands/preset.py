@@ -39,7 +39,7 @@ AUTO = "auto"
 )
 @click.option("--force", is_flag=True, help="Replace edits that git has not recorded.")
 def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
-    """Write the recipe NAME to params.yaml, methods.yaml and evaluations.yaml.
+    """Write the recipe NAME to params.yaml, methods.yaml and evaluations.yaml of your checkout.
 
     `auto --data imagefolder` (or parquet) looks at your images in SEPP_DATA_ROOT and at this
     machine, times some steps, and writes what trains sensibly in --budget, with the time that each
@@ -51,6 +51,10 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
 
     Where one of them is edited and not committed, all are kept, unless --force is given.
     """
+    if not Path("dvc.yaml").is_file():
+        raise SeppError(
+            f"{Path.cwd()}: is no checkout of the pipeline (no dvc.yaml): run the command in yours"
+        )
     seconds = seconds_of("30m" if budget is None else budget)
     if budget is not None and name != AUTO:
         raise SeppError(f"--budget: goes with auto, and the recipe {name} has a length of its own")

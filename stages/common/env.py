@@ -25,7 +25,7 @@ VARIABLES = {
 }
 
 
-def _number(name: str, default: float, least: float, kind: type = float) -> Any:
+def _number(name: str, default: float, least: float, kind: type = float, other: str = "") -> Any:
     text = os.environ.get(name) or str(default)
     try:
         value = kind(text)
@@ -33,7 +33,7 @@ def _number(name: str, default: float, least: float, kind: type = float) -> Any:
         value = float("nan")
     if not value >= least:
         noun = "whole number" if kind is int else "number"
-        raise SeppError(f"environment: {name}={text}: not a {noun} of at least {least:g}")
+        raise SeppError(f"environment: {name}={text}: not a {noun} of at least {least:g}{other}")
     return value
 
 
@@ -62,7 +62,8 @@ def accelerator() -> str:
 def devices() -> int | str:
     text = os.environ.get("SEPP_DEVICES")
     launched = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)  # by torchrun
-    return text if text == "auto" else _number("SEPP_DEVICES", launched, 1, int)
+    number = ("SEPP_DEVICES", launched, 1, int, ", nor auto")
+    return text if text == "auto" else _number(*number)
 
 
 def nodes() -> int:

@@ -26,14 +26,20 @@ class DataError(SeppError):
 
 
 class BrokenImage(DataError):
-    """One image does not decode: `where` it is, and the `reason`."""
+    """One image does not decode, or has some other `problem`: `where` it is, and the `reason`."""
 
-    def __init__(self, where: str, reason: object = None) -> None:
+    def __init__(
+        self,
+        where: str,
+        reason: object = None,
+        problem: str = "image does not decode",
+        remedy: str = "mend or remove it",
+    ) -> None:
         if reason is None:  # made anew of its message, by pickle or for a loader's worker
             super().__init__(where)
             return
         self.where, self.reason = where, " ".join(str(reason).split())
-        super().__init__(f"{where}: image does not decode ({self.reason}); mend or remove it")
+        super().__init__(f"{where}: {problem} ({self.reason}); {remedy}")
 
 
 class BrokenImages(DataError):

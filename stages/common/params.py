@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from stages.common.errors import ParamError
+from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import EVALUATIONS, METHODS, read_yaml, validate
 from stages.common.plugins import choice, plugins
 from stages.common.sections import (
@@ -210,6 +210,13 @@ def left_by(arm: str, pretrain: Pretrain) -> list[int]:
     """Epochs after which `arm` leaves its state behind: where a round can go on from it, as from
     sepp and from a round."""
     return pretrain.handover if arm == "sepp" or arm not in get_args(Arm) else []
+
+
+def check_arm(file: Path, arm: str) -> None:
+    """Raises SeppError unless `arm` is one, or a round of the params in `file`."""
+    known = [*get_args(Arm), *(one.name for one in load_all(file).rounds)]
+    if arm not in known:
+        raise SeppError(f"--arm {arm}: no such arm; there are {', '.join(known)}")
 
 
 def load_all(path: Path) -> AllParams:

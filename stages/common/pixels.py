@@ -43,7 +43,8 @@ def decode(source: Path | bytes | BinaryIO, name: str = "") -> Image.Image:
     """The image in RGB, upright.
 
     Raises:
-        BrokenImage: it does not decode; names `name`, else the path, and one reason.
+        BrokenImage: it cannot be read, or does not decode; names `name`, else the path, and one
+            reason.
     """
     name = name or (str(source) if isinstance(source, Path) else "an image")
     content = read(source, name)
@@ -69,7 +70,8 @@ def read(source: Path | bytes | BinaryIO, name: str) -> bytes:
         try:
             content = source.read_bytes() if isinstance(source, Path) else source.read()
         except OSError as error:
-            raise BrokenImage(name, error.strerror or error) from None
+            told = "image cannot be read", "check its name and that it is there"
+            raise BrokenImage(name, error.strerror or error, *told) from None
     if not content:
         raise BrokenImage(name, "empty, 0 bytes")
     return content

@@ -16,6 +16,8 @@ def seconds_of(text: str) -> float:
     parts = PATTERN.fullmatch(text.strip().lower())
     numbers = parts.groups(default="0") if parts else ()
     total = sum(float(n) * unit for n, unit in zip(numbers, UNITS.values(), strict=False))
+    if re.fullmatch(r"\d+(\.\d+)?", text.strip()) and float(text):
+        raise SeppError(f"--budget: {text!r}: give a unit, e.g. {text.strip()}m")
     if not total:
         raise SeppError(f"--budget: {text!r} is no length of time; 30m, 8h, 2d and 1h30m are")
     return total

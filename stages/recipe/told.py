@@ -17,6 +17,7 @@ from stages.recipe.machine import Machine
 from stages.recipe.plan import ARMS, Plan
 
 WIDTH = 96
+FEW = 500  # training images, of which an encoder sees too little of the world
 FEW_TESTS = 200  # test images below which an accuracy is known to less than 7 points
 
 
@@ -75,6 +76,12 @@ def described(images: Images) -> str:
 def warnings(plan: Plan) -> list[str]:
     """What a person should know before the long run."""
     images, machine, told = plan.images, plan.machine, []
+    if images.train < FEW:
+        told.append(
+            f"{images.train:,} images to train on are few: expect little of an encoder that has "
+            "seen no others; unlabelled ones of the same kind help, or sampler.weights and "
+            "pretrain.weights to start from."
+        )
     if plan.rows < fewest_rows(images.train):
         enough = least(plan)
         told.append(

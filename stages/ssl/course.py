@@ -92,8 +92,8 @@ def course_of(training: Training, rows: Rows, start: Start | None) -> Course:
     per_epoch = counted // training.batch_size
     if not per_epoch:
         raise SeppError(
-            f"params.yaml: batch_size {training.batch_size} is above the {counted} rows that count "
-            "as an epoch (pretrain.match_steps): lower it"
+            f"params.yaml: pretrain.batch_size {training.batch_size} is above the {counted} rows "
+            "that count as an epoch (pretrain.match_steps): lower it"
         )
     if start is None:
         whole = getattr(training, "of_epochs", None) or training.epochs

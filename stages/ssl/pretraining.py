@@ -177,6 +177,7 @@ def train(
     batches = PairBatches(rows, store, method.row_views(views), size, seed, section)
     course = course_of(training, rows, start)
     _warn_of_warmup(training.method, method.params.warmup_epochs, section, course.epochs)
+    _warn_of_queue(training.method, method, rows.instances)
     exporter = Exporter(
         *(method, training, views, course, len(rows.anchor), seed, state.folder),
         weights.identity(training.given),
@@ -217,6 +218,15 @@ def _warn_of_warmup(method: str, warmup: int, section: str, epochs: int) -> None
             "methods.yaml: %s.warmup_epochs %d is not below %s.epochs %d: "
             "the learning rate does not reach base_lr",
             *(method, warmup, section, epochs),
+        )
+
+
+def _warn_of_queue(name: str, method: Method, images: int) -> None:
+    if method.repels_own and method.params.queue > images:
+        log.warning(
+            "methods.%s.queue %d is above the %d training images: older keys of an image are among "
+            "its negatives; lower it",
+            *(name, method.params.queue, images),
         )
 
 

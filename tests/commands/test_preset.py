@@ -29,6 +29,7 @@ PARAMS = Path("params.yaml")
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """The working directory, outside git, with the root of the images in it."""
+    (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     for name in env.VARIABLES:

@@ -80,9 +80,15 @@ def test_set_values(monkeypatch):
 @pytest.mark.parametrize("text", ["many", "-1", "nan"])
 def test_bad_numbers(monkeypatch, name, text):
     monkeypatch.setenv(name, text)
-    said = rf"^environment: {name}={text}: not a (whole )?number of at least [01]$"
+    said = rf"^environment: {name}={text}: not a (whole )?number of at least [01](, nor auto)?$"
     with pytest.raises(SeppError, match=said):
         NUMBERS[name]()
+
+
+def test_devices_may_be_auto_and_it_says_so(monkeypatch):
+    monkeypatch.setenv("SEPP_DEVICES", "many")
+    with pytest.raises(SeppError, match=r"SEPP_DEVICES=many: not a whole number .*, nor auto$"):
+        env.devices()
 
 
 @pytest.mark.parametrize("name", ["SEPP_DEVICES", "SEPP_NODES", "SEPP_WORKERS"])

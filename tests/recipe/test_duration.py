@@ -15,13 +15,19 @@ def test_budgets(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "30", "soon", "m30", "-5m", "0m", "30m8h", "1e3s", "nan", "inf"]
+    "text", ["", "0", "soon", "m30", "-5m", "0m", "30m8h", "1e3s", "nan", "inf"]
 )
 def test_what_is_no_budget_is_refused_by_name(text):
     with pytest.raises(SeppError) as caught:
         seconds_of(text)
     told = f"--budget: {text!r} is no length of time; 30m, 8h, 2d and 1h30m are"
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("text", ["30", "1.5"])
+def test_a_number_without_a_unit_is_told_of_one(text):
+    with pytest.raises(SeppError, match=f"^--budget: '{text}': give a unit, e.g. {text}m$"):
+        seconds_of(text)
 
 
 @pytest.mark.parametrize(

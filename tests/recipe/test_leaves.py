@@ -157,6 +157,11 @@ def test_a_short_budget_is_warned_of_with_the_least_that_a_refusal_names():
     assert "Too short" not in told(chosen(images(540, 900), budget=float(least) * MINUTE))
 
 
+def test_few_training_images_are_warned_of():
+    assert "499 images to train on are few" in told(chosen(images(499, 900)))
+    assert "to train on are few" not in told(chosen(images(500, 900)))
+
+
 @pytest.mark.parametrize(
     ("test", "words"), [(24, "within 20 points"), (120, "within 9 points"), (199, "within 7")]
 )

@@ -15,7 +15,7 @@ from stages.ssl.batches import PairBatches, Rows
 from stages.ssl.course import Course
 from stages.ssl.methods import Batch, Step
 from stages.ssl.preflight import check_trainings
-from stages.ssl.pretraining import Pretraining
+from stages.ssl.pretraining import Pretraining, _warn_of_queue
 from tests.conftest import TINY, write_params
 from tests.ssl.tiny import new
 from tests.ssl.training import AS_IT_IS
@@ -149,3 +149,12 @@ def test_masking_needs_a_method_with_negatives(project):
         check_trainings(Path("params.yaml"))
     write_params(project / "params.yaml", {**changes, "pretrain.method": "simclr"})
     check_trainings(Path("params.yaml"))
+
+
+def test_a_queue_that_holds_an_images_own_older_keys_is_warned_of(caplog):
+    """A support set, in which such a key is a neighbour, may be of any length."""
+    for name, count in (("moco", 12), ("nnclr", 11)):
+        _warn_of_queue(name, new(name, queue=12), count)
+    assert not caplog.text
+    _warn_of_queue("moco", new("moco", queue=12), 11)
+    assert "methods.moco.queue 12 is above the 11 training images" in caplog.text

@@ -108,6 +108,7 @@ class Method(nn.Module, ABC):
 
     Params: ClassVar[type[MethodParams]]
     synchronised: ClassVar[bool] = True  # batch norms are over all devices
+    repels_own: ClassVar[bool] = False  # if an image's older keys in the queue are its negatives
     has_negatives: ClassVar[bool] = False  # so that sepp.mask_partners has something to mask
     zero_init_residual: ClassVar[bool] = False  # a random ResNet's blocks start as their shortcuts
 

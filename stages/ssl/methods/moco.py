@@ -44,6 +44,7 @@ class MoCo(Method):
     params: MoCoParams
     synchronised = False  # a key would be recognised by its batch's statistics
     has_negatives = True
+    repels_own = True
 
     def __init__(self, params: MoCoParams, new_backbone: NewBackbone) -> None:
         super().__init__(params, new_backbone)
