@@ -181,6 +181,8 @@ def fit(module: Fit, state: Part, label: str, precision: str = "fp32") -> Histor
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     except SIGTERMException:  # a SystemExit of code 0: the scheduler would take it for success
         raise SeppError(f"{label}: stopped by SIGTERM; `dvc repro` resumes it") from None
+    except SystemExit:  # Lightning's own for Ctrl-C, without a word
+        raise SeppError(f"{label}: stopped by Ctrl-C; `dvc repro` resumes it") from None
     if trainer.global_step != module.steps:
         raise SeppError(f"{label}: interrupted at step {trainer.global_step} of {module.steps}")
     return module.history
