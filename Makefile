@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FAISS ?= cpu
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: repro test test-slow gpu-check lint bench clean help
+.PHONY: repro test test-slow gpu-check lint bench faults clean help
 
 help:
 	@echo "make repro   install into .venv and run the pipeline on the params in params.yaml"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint    ruff"
 	@echo "make gpu-check   on a machine with a GPU: everything on CUDA beside the CPU, as a table"
 	@echo "make bench   mining beside what else one would call, on this checkout's sampler"
+	@echo "make faults  kill -9, a full disk, damaged files and the like, on a small project: a table"
 	@echo "make clean   remove .venv (models, data and the DVC cache stay)"
 
 repro: $(VENV)/.installed-$(FAISS)
@@ -36,6 +37,9 @@ lint: $(VENV)/.test-$(FAISS)
 bench: $(VENV)/.installed-$(FAISS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	$(BIN)/python benchmarks/mine.py
+
+faults: $(VENV)/.test-$(FAISS)
+	$(BIN)/python -m tests.faults
 
 $(VENV)/.installed-$(FAISS): setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
