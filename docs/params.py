@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.common.all_params import AllParams
 from stages.common.param_file import EVALUATIONS, METHODS, PARAMS
-from stages.common.params import AllParams
 from stages.common.plugins import plugin, plugins
 from stages.recipe.text import ENTRY, PRESETS, named_lines, preset, values_of
 from stages.ssl.methods import MethodParams, find_method

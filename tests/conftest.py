@@ -13,8 +13,8 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from stages.common import artifacts, weights
+from stages.common.all_params import AllParams
 from stages.common.param_file import EVALUATIONS, METHODS, validate
-from stages.common.params import AllParams
 from stages.common.plugins import plugins
 from stages.recipe.files import files
 from stages.recipe.text import preset as preset_text

@@ -14,9 +14,10 @@ import pytest
 from pydantic import BaseModel
 
 from stages.cli import STAGES
+from stages.common.all_params import AllParams
 from stages.common.closure import imported_files
 from stages.common.param_file import EVALUATIONS, METHODS
-from stages.common.params import AllParams, leaves
+from stages.common.params import leaves
 from stages.common.plugins import plugins
 from stages.common.rounds import Again, From
 from tests.conftest import REPOSITORY, YAML_SAFE

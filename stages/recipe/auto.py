@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from stages.common.all_params import AllParams
 from stages.common.param_file import validate
-from stages.common.params import AllParams
 from stages.recipe.choose import TooShort, choose
 from stages.recipe.clock import Clock, allowed
 from stages.recipe.duration import spoken

@@ -21,8 +21,8 @@ import pyarrow as pa
 import torch
 
 from stages.common import artifacts
+from stages.common.all_params import AllParams
 from stages.common.images import ImageStore
-from stages.common.params import AllParams
 from stages.evaluation._linear import FeatureBatches, Probe
 from stages.recipe.clock import Clock, Stopwatch
 from stages.recipe.images import Images

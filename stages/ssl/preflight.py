@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from stages.common.all_params import AllParams
 from stages.common.errors import ParamError, SeppError
 from stages.common.param_file import EVALUATIONS, METHODS, validate
-from stages.common.params import AllParams, load_all
+from stages.common.params import load_all
 from stages.common.plugins import plugin
 from stages.common.sections import Training, Views
 from stages.ssl.backbones import build_backbone

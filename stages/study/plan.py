@@ -18,9 +18,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.common.all_params import AllParams
 from stages.common.errors import SeppError
 from stages.common.param_file import validate
-from stages.common.params import AllParams
 from stages.comparison.differences import applied, flatten, value_text
 from stages.recipe.files import files
 from stages.recipe.text import with_header

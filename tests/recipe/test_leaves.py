@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.params import AllParams, load_all
+from stages.common.all_params import AllParams
+from stages.common.params import load_all
 from stages.common.plugins import plugins
 from stages.recipe.choose import TooShort, choose
 from stages.recipe.duration import spoken

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stages.common.params import AllParams, load_all
+from stages.common.all_params import AllParams
+from stages.common.params import load_all
 from stages.recipe import clock, timing
 from stages.recipe.choose import setting
 from stages.recipe.clock import Clock

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.common.all_params import AllParams
 from stages.common.errors import SeppError
-from stages.common.params import AllParams
 from stages.study.plan import Choice, Plan, plan
 from stages.study.spec import Study, find, names, read
 from stages.study.trainings import distinct, total

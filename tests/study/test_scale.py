@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from stages.common.params import AllParams
+from stages.common.all_params import AllParams
 from stages.study.scale import shorter, shrink
 from tests.conftest import REPOSITORY, YAML_SAFE
 
