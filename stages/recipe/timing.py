@@ -11,10 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,17 +21,18 @@ import torch
 from stages.common import artifacts
 from stages.common.all_params import AllParams
 from stages.common.images import ImageStore
-from stages.evaluation._linear import FeatureBatches, Probe
+from stages.evaluation._linear import FeatureBatches
 from stages.recipe.clock import Clock, Stopwatch
 from stages.recipe.images import Images
 from stages.recipe.machine import Machine
 from stages.recipe.plan import Costs, Setting
+from stages.recipe.timed import Nowhere, TimedPretraining, TimedProbe
 from stages.ssl.batches import PairBatches, instance_rows
 from stages.ssl.course import Course
 from stages.ssl.encoder import Encoder, EncoderConfig
 from stages.ssl.inference import encode
 from stages.ssl.methods import Method
-from stages.ssl.pretraining import Pretraining, new_method
+from stages.ssl.pretraining import new_method
 from stages.ssl.trainer import fit
 
 log = logging.getLogger(__name__)
@@ -42,47 +41,6 @@ WIDE = 128  # dimensions of an embedding
 KEPT = 64  # images that are timed with
 MOST = 60  # steps that are timed
 LARGER = 20  # steps of a network, in whose time a few of the next larger one are timed
-
-
-@dataclass(frozen=True)
-class Nowhere:
-    """In the place of a training's state, for a training that is not to be kept."""
-
-    folder: Path
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "last.ckpt"
-
-
-class Timed:
-    """Beside a `Fit`: notes when each step ends, and ends when that was for the last time.
-
-    Args:
-        until: see `Stopwatch`.
-    """
-
-    def __init__(self, until: float, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.until = until
-
-    def on_train_start(self) -> None:
-        self.watch = Stopwatch(self.until)
-
-    def on_train_batch_end(self, *arguments: Any) -> None:
-        if torch.accelerator.is_available():
-            torch.accelerator.synchronize()
-        if self.watch.lap():
-            self.steps = len(self.watch.ends)
-        super().on_train_batch_end(*arguments)
-
-
-class TimedPretraining(Timed, Pretraining):
-    pass
-
-
-class TimedProbe(Timed, Probe):
-    pass
 
 
 class Meter:

@@ -20,11 +20,11 @@ from stages.recipe.records import records
 from stages.study import results, spec
 from stages.study.clone import git
 from stages.study.code import code_by_method
+from stages.study.job import Job, finished
 from stages.study.plan import Plan, Planned, plan
 from stages.study.results import DONE, FAILED, OTHER_CODE, Outcome, outcomes
 from stages.study.run import run_jobs
 from stages.study.trainings import Training, distinct, total
-from stages.study.worker import Job, finished
 
 WIDTH = 100  # columns
 # What an experiment takes from the commit, but for params.

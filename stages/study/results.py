@@ -17,8 +17,8 @@ from stages.comparison.revisions import Revision
 from stages.reporting.summary import BASELINE
 from stages.study import claims
 from stages.study.code import code_of
+from stages.study.job import failure_of
 from stages.study.plan import Plan, Planned
-from stages.study.worker import failure_of
 
 MINED = "reports/metrics/mine.json"
 DONE, OTHER_CODE, FAILED, RUNNING, WAITING = "done", "done, other code", "failed", "runs", "not run"

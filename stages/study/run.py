@@ -15,8 +15,9 @@ from typing import NamedTuple
 from stages.common import env
 from stages.recipe.duration import spoken
 from stages.study import claims
+from stages.study.job import Job, finished
 from stages.study.trainings import Training, distinct
-from stages.study.worker import Job, finished, tidy
+from stages.study.worker import tidy
 
 LOOK_SECONDS = 1.0
 Tell = Callable[[str], None]

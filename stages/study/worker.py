@@ -28,75 +28,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
 from stages.common import artifacts
 from stages.study.claims import CACHED, FOLDER, RAN, Claim, running
 from stages.study.clone import clone, environment, git
-from stages.study.trainings import Training
+from stages.study.job import Job, finished
 
 POLL_SECONDS = 2.0  # between looks at what others have finished
 STAGE = re.compile(r"(Running stage|Stage) '([^']+)'(?::$| is cached| didn't change)")
 RESUMED = "resuming from "  # as a training says that an earlier one left something to go on with
 SHARE = re.compile(r"\((\d+) %\)")  # as `common.progress` writes it
 FAILURE = (r"^Error: (.*)", r"^ERROR: (.*)", r"(.*\S.*)")  # a stage's own line before DVC's
-
-
-@dataclass(frozen=True)
-class Job:
-    """An experiment, as its worker needs to know it."""
-
-    name: str
-    baseline: str  # the commit that it starts from
-    params: dict[str, str]  # the texts of params.yaml and of the files beside it
-    records: dict[str, object]  # JSON files that no stage writes for these params
-    given: list[str]  # files and folders of the checkout: weights, and data for evaluations
-    until: str | None
-    trainings: dict[str, Training]
-
-    def dump(self) -> dict[str, object]:
-        return asdict(self)
-
-    @classmethod
-    def load(cls, values: dict) -> Job:
-        trainings = {stage: Training(*one) for stage, one in values["trainings"].items()}
-        return cls(**{**values, "trainings": trainings})
-
-    @property
-    def ref(self) -> str:
-        """Where DVC keeps the outcome."""
-        return f"refs/exps/{self.baseline[:2]}/{self.baseline[2:]}/{self.name}"
-
-    @property
-    def log(self) -> Path:
-        return FOLDER / "logs" / f"{self.name}.log"
-
-    @property
-    def work(self) -> Path:
-        """The folder of its clones."""
-        return FOLDER / "work" / self.name
-
-    @property
-    def failure(self) -> Path:
-        return failure_of(self.name)
-
-    @property
-    def now(self) -> Path:
-        """What it is at: a stage, and which share of it is done."""
-        return FOLDER / "now" / f"{self.name}.json"
-
-
-def failure_of(name: str) -> Path:
-    """Where it says why an experiment failed, until it is run again."""
-    return FOLDER / "failed" / name
-
-
-def finished(jobs: Iterable[Job]) -> set[str]:
-    """The names of those whose outcome DVC has."""
-    refs = set(git(".", "for-each-ref", "--format=%(refname)", "refs/exps").split())
-    return {job.name for job in jobs if job.ref in refs}
 
 
 def work(jobs: list[Job], leave: bool) -> None:

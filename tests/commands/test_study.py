@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 from stages import cli
 from stages.study import present, worker
 from stages.study.claims import CACHED, RAN, Claim
+from stages.study.job import Job
 from stages.study.run import Pace, Progress, line, progress, run_jobs
 from stages.study.trainings import Training
-from stages.study.worker import Job, follow, reason
+from stages.study.worker import follow, reason
 from tests.comparison.checkout import git, summary
 from tests.comparison.conftest import checkout as _checkout
 from tests.study.conftest import made

@@ -17,7 +17,8 @@ from stages.recipe.clock import Clock
 from stages.recipe.images import Images
 from stages.recipe.leaves import params_text
 from stages.recipe.plan import UNKNOWN, Network, Plan, Setting
-from stages.recipe.timing import Meter, Timed
+from stages.recipe.timed import Timed
+from stages.recipe.timing import Meter
 from tests.conftest import write_recipe
 from tests.recipe.made_plans import LAPTOP, images
 

@@ -247,6 +247,7 @@ def test_studies_are_found_by_name(tmp_path, monkeypatch):
 EXPECTED = {
     *(f"table{number}" for number in range(1, 9)),
     *("thresholds", "samplers", "lambda", "scores", "rounds", "false_negatives", "multi_positive"),
+    "photographs",
 }
 
 

@@ -10,9 +10,9 @@ from filelock import FileLock
 from stages.common.cost import cost_path
 from stages.reporting.statistics import paired_gain
 from stages.study import claims
+from stages.study.job import failure_of
 from stages.study.results import DONE, FAILED, OTHER_CODE, RUNNING, WAITING, outcomes
 from stages.study.table import ANY, lines, spent
-from stages.study.worker import failure_of
 from tests.comparison.checkout import summary
 from tests.study.conftest import made
 
