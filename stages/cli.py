@@ -56,6 +56,7 @@ def _summary(file: str) -> str:
 
 
 @click.group(cls=Commands, context_settings={"max_content_width": 100})
+@click.version_option(package_name="sepp")
 def main() -> None:
     """Semantic positive pairs for self-supervised learning.
 

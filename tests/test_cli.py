@@ -238,6 +238,8 @@ def test_doctor_outside_git(tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     installed(monkeypatch, "faiss-cpu")
     write_params(tmp_path / "params.yaml", {})
+    assert refused(sepp("doctor")).startswith(f"Error: {tmp_path}: is no checkout")
+    (tmp_path / "dvc.yaml").touch()
     result = sepp("doctor")
     assert refused(result) == "Error: 1 problem(s) found"
     assert "problem: this is no git repository, in which DVC runs nothing" in result.output

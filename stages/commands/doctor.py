@@ -24,6 +24,7 @@ def main() -> None:
     Finds two FAISS wheels in one environment, a checkout that is not in git, a detached HEAD left
     by a killed `dvc exp run`, a data root that is not there, and unfinished trainings.
     """
+    env.check_checkout()
     problems = [line for check in (_faiss, _repository, _head, _data) for line in check()]
     for line in problems:
         click.echo(f"problem: {line}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from stages.common import artifacts
+from stages.common import artifacts, env
 from stages.common.command import command
 from stages.common.errors import SeppError
 from stages.common.plugins import plugins
@@ -51,10 +51,7 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
 
     Where one of them is edited and not committed, all are kept, unless --force is given.
     """
-    if not Path("dvc.yaml").is_file():
-        raise SeppError(
-            f"{Path.cwd()}: is no checkout of the pipeline (no dvc.yaml): run the command in yours"
-        )
+    env.check_checkout()
     seconds = seconds_of("30m" if budget is None else budget)
     if budget is not None and name != AUTO:
         raise SeppError(f"--budget: goes with auto, and the recipe {name} has a length of its own")

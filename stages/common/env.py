@@ -42,6 +42,14 @@ def repository() -> Path:
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
+def check_checkout() -> None:
+    """Raises SeppError where a command that is of use in a checkout alone is run elsewhere."""
+    if not Path("dvc.yaml").is_file():
+        raise SeppError(
+            f"{Path.cwd()}: is no checkout of the pipeline (no dvc.yaml): run the command in yours"
+        )
+
+
 def in_repository(name: str) -> Path:
     """The path that a user calls `name`: below the checkout, unless it is absolute or ``~``."""
     return repository() / Path(name).expanduser()
