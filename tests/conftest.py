@@ -32,6 +32,8 @@ YAML_SAFE = YAML(typ="safe")
 
 # A pipeline of seconds: what the tests of whole stages run on.
 TINY = {
+    "sampler.backbone": "resnet10-w8",
+    "pretrain.backbone": "resnet10-w8",
     "sampler.epochs": 3,
     "sampler.batch_size": 16,
     "pretrain.epochs": 3,
