@@ -80,7 +80,7 @@ def test_a_lost_memory_costs_one_reading(file):
 
 def test_of_a_folder_what_is_read_of_it_counts(file):
     folder = Path("models/round-1")
-    encoder = Encoder(EncoderConfig("resnet10", "cifar", 8, (0.5,) * 3, (0.25,) * 3))
+    encoder = Encoder(EncoderConfig("resnet10-w8", "cifar", 8, (0.5,) * 3, (0.25,) * 3))
     encoder.save(folder)
     found = recorded(folder)
     assert found["bytes"] == sum(f.stat().st_size for f in folder.iterdir())
@@ -132,7 +132,7 @@ def test_files_and_names_that_libraries_know_are_told_apart(name, named):
 
 def test_the_sampler_takes_only_what_was_recorded(project):
     (project / "data/weights/sampler.json").unlink()
-    encoder = Encoder(EncoderConfig("resnet10", "cifar", 8, (0.5,) * 3, (0.25,) * 3))
+    encoder = Encoder(EncoderConfig("resnet10-w8", "cifar", 8, (0.5,) * 3, (0.25,) * 3))
     save_file(encoder.backbone.state_dict(), project / "w.safetensors")
     changes = {"sampler.checkpoint": "w.safetensors", "watch": ["sampler"]}
     params = write_params(project / "params.yaml", {**TINY, **changes})
