@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -157,7 +158,8 @@ def main(params_file: Path, arm: str, seed: int, again: bool) -> None:
     """
     inputs = Inputs.again(Again(arm, seed)) if again else Inputs()
     outputs = Outputs.of(arm, seed)
-    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    current = partial(Params.load, params_file)
+    reading = unedited("stages.combine", current, vars(inputs).values())
     with measured(outputs.cost) as cost, reading:
         kind = "sepp" if again else arm
         cost.images = run(Params.load(params_file), inputs, outputs, kind, seed)

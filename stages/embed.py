@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,8 @@ def main(params_file: Path, again: Again | None, origin: From | None) -> None:
         raise SeppError("--round and --start go together: give both, or neither")
     inputs = Inputs.again(origin, again.seed) if again else Inputs()
     outputs = Outputs.again(again) if again else Outputs()
-    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    current = partial(Params.load, params_file)
+    reading = unedited("stages.embed", current, vars(inputs).values())
     with measured(outputs.cost) as cost, reading:
         cost.images = run(Params.load(params_file), inputs, outputs)
 

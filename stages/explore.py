@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,8 @@ def main(params_file: Path) -> None:
     Writes data/explored and reports/plots/thresholds.csv (pairs and accuracy per 0.01).
     """
     inputs, outputs = Inputs(), Outputs()
-    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    current = partial(Params.load, params_file)
+    reading = unedited("stages.explore", current, vars(inputs).values())
     with measured(outputs.cost) as cost, reading:
         cost.images = run(Params.load(params_file), inputs, outputs)
 

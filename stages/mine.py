@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -215,7 +216,8 @@ def main(params_file: Path, again: Again | None, **leaves: str | None) -> None:
     params = params.model_copy(update={"sepp": changes.on(params.sepp, command_line, "sepp")})
     inputs = Inputs.again(again) if again else Inputs()
     outputs = Outputs.again(again) if again else Outputs()
-    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    current = partial(Params.load, params_file)
+    reading = unedited("stages.mine", current, vars(inputs).values())
     with measured(outputs.cost) as cost, reading:
         cost.images = run(params, inputs, outputs)
 

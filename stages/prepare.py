@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +211,8 @@ def main(params_file: Path) -> None:
     Writes data/manifest.parquet (id, split, label, where) and data/images.npy.
     """
     inputs, outputs = Inputs(), Outputs()
-    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    current = partial(Params.load, params_file)
+    reading = unedited("stages.prepare", current, vars(inputs).values())
     with measured(outputs.cost) as cost, reading:
         cost.images = run(Params.load(params_file), inputs, outputs)
 

@@ -10,6 +10,7 @@ arms and seeds in params.yaml alone, whatever older files lie beside theirs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,8 @@ def main(params_file: Path) -> None:
     """
     # DVC runs the stage after all that it reads, so that nothing is stale; by hand anything may be.
     inputs, outputs = Inputs(), Outputs()
-    reading = unedited(lambda: Params.load(params_file), vars(inputs).values())
+    current = partial(Params.load, params_file)
+    reading = unedited("stages.report", current, vars(inputs).values())
     with measured(outputs.cost), reading:
         run(Params.load(params_file), inputs, outputs, changed=stale(but="report"))
 

@@ -7,6 +7,7 @@ import atexit
 import gc
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -61,8 +62,9 @@ def main(name: str, data: str | None, budget: str | None, force: bool) -> None:
         for file in HEADS:
             _check_replaceable(Path(file))
     recipe = _planned(data, seconds) if name == AUTO else _recipe(name, data)
-    for file, text in sealed_files(recipe).items():
-        with artifacts.atomic(Path(file)) as partial:
+    with ExitStack() as together:  # all of them take their places once all are written
+        for file, text in sealed_files(recipe).items():
+            partial = together.enter_context(artifacts.atomic(Path(file)))
             partial.write_text(text, encoding="utf-8")
     for file, record in records(data or name).items():
         artifacts.write_json(file, record)

@@ -6,12 +6,13 @@ A file appears under its final name only once it is whole.
 
 from __future__ import annotations
 
-import glob
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -59,10 +60,9 @@ def atomic(path: Path) -> Iterator[Path]:
     killed process left of its own is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        if not _is_alive(left.name.split(".")[-2]):
-            remove(left)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    here = f"{platform.node()}-{os.getpid()}"
+    partial = path.with_name(f".{path.name}.{here}.partial")
+    _remove_left(path)
     remove(partial)
     try:
         yield partial
@@ -77,17 +77,26 @@ def atomic(path: Path) -> Iterator[Path]:
         remove(partial)
 
 
-def _is_alive(pid: str) -> bool:
-    """Whether a process of this number runs here; elsewhere than on POSIX it may."""
-    if os.name != "posix" or not pid.isdecimal():
+def _remove_left(path: Path) -> None:
+    """What processes of this machine that are no more have left of theirs."""
+    name = re.compile(rf"\.{re.escape(f'{path.name}.{platform.node()}')}-(\d+)\.partial")
+    for file in path.parent.glob(".*.partial"):
+        if (left := name.fullmatch(file.name)) and not _is_alive(int(left[1])):
+            with suppress(OSError):  # another process may be at it, too
+                remove(file)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of this number runs; elsewhere than on POSIX it may."""
+    if os.name != "posix":
         return True
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):  # another user's
         return True
-    return int(pid) != os.getpid()  # this process's own it is to write anew
+    return True
 
 
 def remove(path: Path) -> None:

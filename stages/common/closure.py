@@ -21,17 +21,20 @@ def imported_files(*modules: str) -> set[str]:
     whole's own, whose function is for users, and no stage calls it. The templates, styles and
     scripts of a page that lie beside a module are its code, too.
     """
-    seen: dict[str, Path] = {}
+    seen: set[str] = {PACKAGE}
+    code: set[Path] = set()
     todo = list(modules)
     while todo:
         name = todo.pop()
         path = _file(name)
-        if path is None or name in (PACKAGE, *seen):
+        if path is None or name in seen:
             continue
-        seen[name] = path
-        todo += _imports(path)
+        seen.add(name)
+        tree = ast.parse(path.read_text(), str(path))
+        if _has_code(tree):
+            code.add(path)
+        todo += _imports(tree)
         todo += [name.rpartition(".")[0]] if "." in name else []
-    code = {path for path in seen.values() if _has_code(path)}
     pages = {file for path in code for kind in PAGE for file in path.parent.glob(kind)}
     return {str(path.relative_to(ROOT)) for path in code | pages}
 
@@ -44,9 +47,9 @@ def _file(module: str) -> Path | None:
     return None
 
 
-def _imports(path: Path) -> list[str]:
+def _imports(tree: ast.Module) -> list[str]:
     names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -55,6 +58,7 @@ def _imports(path: Path) -> list[str]:
     return [name for name in names if name.split(".")[0] == PACKAGE]
 
 
-def _has_code(path: Path) -> bool:
-    body = ast.parse(path.read_text()).body
-    return any(not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)) for n in body)
+def _has_code(tree: ast.Module) -> bool:
+    return any(
+        not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)) for n in tree.body
+    )

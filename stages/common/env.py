@@ -101,9 +101,9 @@ def is_first() -> bool:
 
 
 def one_of_several() -> bool:
-    """Whether a launcher (torchrun, Slurm or Lightning's own) started this process among others."""
-    sizes = ("WORLD_SIZE", "SLURM_NTASKS")
-    return any(int(os.environ.get(name) or 1) > 1 for name in sizes)
+    """Whether this process is one of those of a launcher: torchrun, Slurm, or Lightning's own,
+    which sets a rank in all of them and, unlike their number, leaves it after the training."""
+    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS") or 1) > 1
 
 
 def local_rank() -> int:

@@ -2,30 +2,29 @@
 
 DVC looks at params, code and inputs when a stage has ended, and would record the edited ones for
 what was made from the old. Trainings, which run for days, compare contents (`TrainingState`); this
-is for the other stages: their params by value, files by time and size, so that it costs nothing.
+is for the other stages: params by value, code by content, and inputs by time and size, so that it
+costs next to nothing.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.common.closure import ROOT, imported_files
 from stages.common.errors import StaleRunError
-
-Seen = dict[Path, tuple[int, int] | None]  # time of change in ns and bytes; None: not there
 
 
 @contextmanager
-def unedited(current: Callable[[], object], inputs: Iterable[Path]) -> Iterator[None]:
-    """`current` reads the stage's params. Raises StaleRunError if these, one of `inputs` or a
-    module that was loaded are others at the end of the block."""
-    inputs = list(inputs)
-    params, before = current(), _look([*inputs, *_code()])
+def unedited(module: str, current: Callable[[], object], inputs: Iterable[Path]) -> Iterator[None]:
+    """Raises StaleRunError if the stage's params, which `current` reads, one of `inputs` (files and
+    folders), or the code of its `module` are others at the end of the block."""
+    inputs, files = list(inputs), sorted(imported_files(module))
+    params, seen, code = current(), _look(inputs), _content(files)
     yield
     edited = ["params.yaml"] * (current() != params)
-    edited += [str(path) for path, seen in _look(before).items() if seen != before[path]]
+    edited += _differ(seen, _look(inputs)) + _differ(code, _content(files))
     if edited:
         raise StaleRunError(
             f"{', '.join(edited[:3])}: edited while this ran; its result belongs to what was there "
@@ -33,21 +32,25 @@ def unedited(current: Callable[[], object], inputs: Iterable[Path]) -> Iterator[
         )
 
 
-def _code() -> list[Path]:
-    """Files of the modules of ours that are loaded."""
-    loaded = (m for name, m in list(sys.modules.items()) if name.startswith("stages."))
-    return [Path(module.__file__) for module in loaded if getattr(module, "__file__", None)]
+def _look(inputs: Iterable[Path]) -> dict[str, tuple[int, int]]:
+    """Time of change in ns, and bytes, of the files that are there, those in folders included."""
+    found = {}
+    for path in inputs:
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            try:
+                status = file.stat()
+            except FileNotFoundError:
+                continue
+            if not file.is_dir():
+                found[str(file)] = status.st_mtime_ns, status.st_size
+    return found
 
 
-def _look(paths: Iterable[Path]) -> Seen:
-    """At files, and at all those in folders."""
-    files = [f for path in paths for f in (path.rglob("*") if path.is_dir() else [path])]
-    return {file: _status(file) for file in files if not file.is_dir()}
+def _content(files: Iterable[str]) -> dict[str, bytes]:
+    paths = ((file, ROOT / file) for file in files)
+    return {file: path.read_bytes() for file, path in paths if path.is_file()}
 
 
-def _status(file: Path) -> tuple[int, int] | None:
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_size
+def _differ(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    names = sorted(before.keys() | after.keys())
+    return [name for name in names if before.get(name) != after.get(name)]

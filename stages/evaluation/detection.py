@@ -186,6 +186,7 @@ class Detection(Fit):
     """A detector trained by SGD: a warm-up, then steps down by ten."""
 
     remedy = "lower detection.lr in evaluations.yaml"
+    deterministic = False  # torchvision's RoIAlign would leave its CUDA kernel for a slow one
 
     def __init__(self, detector: FasterRCNN, params: Params, batches: PictureBatches) -> None:
         super().__init__(batches, params.iterations)

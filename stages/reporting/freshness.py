@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.common.param_file import read_yaml
+from stages.common.param_file import PARAMS, read_yaml
 
 # The page shows these, but no result is made from them.
 BESIDE = ("reports/scores.csv", "reports/metrics/scores.json")
@@ -73,6 +73,7 @@ def _changes(stage: str, entries: list) -> Iterator[str]:
         for files in entry.values() if isinstance(entry, dict) else ():
             for file, change in files.items() if isinstance(files, dict) else ():
                 if isinstance(change, dict):  # of a params file: its keys
-                    yield from change
+                    beside = "" if file == PARAMS else f"{file}: "
+                    yield from (f"{beside}{key}" for key in change)
                 elif change in ("modified", "new") and file not in BESIDE:
                     yield file

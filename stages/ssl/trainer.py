@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import struct
 import time
 import warnings
 import zipfile
@@ -31,6 +32,8 @@ from stages.common.state import Part
 from stages.ssl.batches import Batches, seed_draws, step_seed
 
 log = logging.getLogger(__name__)
+# Of cuBLAS, for the same sums each time; it counts where no product has been computed yet.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 History = list[dict[str, float | None]]
 
 
@@ -43,6 +46,7 @@ class Fit(lightning.LightningModule):
     """
 
     remedy = "lower the learning rate"  # for a loss that diverges
+    deterministic = True  # on a GPU, too: the same bits after each resume
 
     def __init__(self, batches: Batches, steps: int) -> None:
         super().__init__()
@@ -188,17 +192,26 @@ def fit(module: Fit, state: Part, label: str, precision: str = "fp32") -> Histor
     return module.history
 
 
+# What a damaged file makes zipfile raise. An OSError is not among it: a disk that does not answer
+# for a moment is no reason to begin anew.
+DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, struct.error)
+
+
 def is_whole(checkpoint: Path) -> bool:
-    """Whether there is a checkpoint, all of which reads: a power cut may have cut it short."""
+    """Whether there is a checkpoint, all of which reads: a power cut may have cut it short. One
+    that does not is put aside."""
     if not checkpoint.exists():
         return False
     try:
         with zipfile.ZipFile(checkpoint) as file:
             if file.testzip() is None:
                 return True
-    except (zipfile.BadZipFile, OSError, EOFError):
+    except DAMAGE:
         pass
-    log.warning("%s: is damaged, so this training starts afresh", checkpoint)
+    aside = checkpoint.with_suffix(".damaged")
+    log.warning("%s: is damaged, so this training starts afresh; it is now %s", checkpoint, aside)
+    if env.is_first():
+        checkpoint.replace(aside)
     return False
 
 
@@ -206,6 +219,8 @@ def _trainer(module: Fit, state: Part, label: str, precision: str) -> lightning.
     """Raises SeppError if there are no such devices as the environment asks for."""
     several = env.nodes() > 1 or env.devices() != 1
     on_gpu = env.on_gpu(torch.cuda.is_available())
+    # Atomic sums, and kernels chosen by timing, would give other bits after each resume.
+    torch.use_deterministic_algorithms(on_gpu and module.deterministic, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # which nothing here reads
     # Lightning's own requeueing would leave checkpoints where other trainings find them.
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
@@ -227,8 +242,7 @@ def _trainer(module: Fit, state: Part, label: str, precision: str) -> lightning.
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            # Atomic sums, and kernels chosen by timing, would give other bits after each resume.
-            deterministic="warn" if on_gpu else None,
+            benchmark=on_gpu and not module.deterministic,
         )
     except (MisconfigurationException, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

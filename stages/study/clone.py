@@ -47,7 +47,9 @@ def forget_lost(lock: Path, cache: Path) -> None:
     if not lock.exists():
         return
     yaml = YAML(typ="safe")
-    locked = yaml.load(lock)
+    yaml.default_flow_style = False  # as DVC writes it, which leaves alone what it does not rerun
+    yaml.sort_base_mapping_type_on_output = False
+    locked = yaml.load(lock) or {}
     stages = locked.get("stages") or {}
     locked["stages"] = {name: one for name, one in stages.items() if _held(one, cache)}
     if len(locked["stages"]) < len(stages):
@@ -56,8 +58,9 @@ def forget_lost(lock: Path, cache: Path) -> None:
 
 
 def _held(stage: dict, cache: Path) -> bool:
-    digests = [out["md5"] for out in stage.get("outs", []) if out["md5"].endswith(".dir")]
-    return all((cache / "files/md5" / md5[:2] / md5[2:]).exists() for md5 in digests)
+    digests = [str(out.get("md5")) for out in stage.get("outs", [])]
+    folders = [md5 for md5 in digests if md5.endswith(".dir")]
+    return all((cache / "files/md5" / md5[:2] / md5[2:]).exists() for md5 in folders)
 
 
 @functools.cache

@@ -263,3 +263,20 @@ def test_data_that_is_not_there_is_missed_at_once(folder, data):
     other = next(name for name in NAMES if name != data)
     assert "no such folder; set SEPP_DATA_ROOT" in refused(sepp(other, "--data", data))
     assert not PARAMS.exists()
+
+
+def test_all_files_are_replaced_or_none(folder, monkeypatch):
+    assert CliRunner().invoke(main, ["digits"]).exit_code == 0
+    before = {file.name: file.read_text() for file in folder.glob("*.yaml")}
+    write = Path.write_text
+
+    def full(path, *arguments, **options):
+        if "evaluations" in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    result = CliRunner().invoke(main, ["cifar10", "--force"])
+    assert result.exit_code == 1
+    assert "evaluations.yaml" in result.output
+    assert {file.name: file.read_text() for file in folder.glob("*.yaml")} == before

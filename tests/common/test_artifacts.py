@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -94,12 +95,15 @@ def test_what_a_killed_process_left_is_no_obstacle(tmp_path, folder):
 def test_what_other_processes_left_goes_and_what_they_write_stays(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = {who: f".a.{pid}.partial" for who, pid in (("dead", dead.pid), ("alive", 1))}
-    for name in names.values():
+    here = platform.node()
+    gone = [f".a.{here}-{dead.pid}.partial"]
+    kept = [f".a.{here}-1.partial", f".a.elsewhere-{dead.pid}.partial"]
+    kept += [f".a.json.{here}-{dead.pid}.partial"]  # of another file
+    for name in gone + kept:
         (tmp_path / name).mkdir()
     with artifacts.atomic(tmp_path / "a") as partial:
         partial.write_text("a")
-    assert tree(tmp_path) == {"a", names["alive"]}
+    assert tree(tmp_path) == {"a", *kept}
 
 
 def test_a_file_does_not_replace_a_folder(tmp_path):

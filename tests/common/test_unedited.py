@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stages.common import closure
 from stages.common.errors import StaleRunError
 from stages.common.unedited import unedited
 
@@ -23,7 +22,7 @@ def inputs(tmp_path) -> list[Path]:
 
 
 def during(do: Callable[[], object], inputs: list[Path], current: Callable = dict) -> None:
-    with unedited(current, inputs):
+    with unedited("stages.common.bins", current, inputs):
         do()
 
 
@@ -51,12 +50,21 @@ def test_what_appears_where_nothing_was(inputs, tmp_path):
         during((tmp_path / "absent").touch, inputs)
 
 
-def test_code_that_is_loaded(inputs, tmp_path, monkeypatch):
-    module = types.ModuleType("stages.made")
-    module.__file__ = str(tmp_path / "pairs")
-    monkeypatch.setitem(sys.modules, "stages.made", module)
-    with pytest.raises(StaleRunError, match="pairs"):
-        during(lambda: (tmp_path / "pairs").write_text("new code"), [])
+def test_what_is_new_in_a_folder(inputs, tmp_path):
+    with pytest.raises(StaleRunError, match="model/more"):
+        during((tmp_path / "model/more").touch, inputs)
+
+
+def test_code(tmp_path, monkeypatch):
+    """The stage's own file, which is loaded as `__main__`, included; not a time alone."""
+    monkeypatch.setattr(closure, "ROOT", tmp_path)
+    monkeypatch.setattr("stages.common.unedited.ROOT", tmp_path)
+    (tmp_path / "stages/common").mkdir(parents=True)
+    file = tmp_path / "stages/common/bins.py"
+    file.write_text("x = 1")
+    during(lambda: os.utime(file, (1, 1)), [])
+    with pytest.raises(StaleRunError, match=r"^stages/common/bins\.py: edited"):
+        during(lambda: file.write_text("x = 2"), [])
 
 
 def test_an_error_of_the_block_is_not_hidden(inputs, tmp_path):

@@ -71,6 +71,6 @@ def test_one_of_several_processes_uses_its_own_device(passes, monkeypatch):
     made = []
     monkeypatch.setattr(inference, "Pass", lambda *of: made.append(Pass(*of)) or made[-1])
     monkeypatch.setenv("SEPP_DEVICES", "3")
-    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "0")
     passes(encode, "backbone", (0,))
     assert len(made) == 1

@@ -102,6 +102,20 @@ def test_a_damaged_state_is_told_of_and_not_taken_up(tmp_path, damage):
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content if damage == "another byte" else content[:-9])
     assert not is_whole(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["last.damaged"]
+
+
+def test_a_state_that_cannot_be_read_for_the_moment_is_no_damaged_one(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    torch.save({}, path)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("zipfile.ZipFile", refuse)
+    with pytest.raises(PermissionError):
+        is_whole(path)
+    assert path.exists()
 
 
 def test_what_an_arm_leaves_on_its_way_survives_a_kill(tmp_path):

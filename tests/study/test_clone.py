@@ -93,6 +93,7 @@ def test_a_lock_of_folders_that_the_cache_lacks(checkout):
     (Path(cache_dir()) / "files/md5" / locked[:2] / locked[2:]).unlink()
     copy = checkout.folder / "copy"
     clone(copy, "HEAD", [])
+    assert "    outs:\n    - path: part\n" in (copy / "dvc.lock").read_text()  # as DVC writes it
     assert list(YAML(typ="safe").load(copy / "dvc.lock")["stages"]) == ["part"]
     said = dvc(copy, "exp", "run", "-S", "value=2")
     assert "Stage 'part' is cached" in said
