@@ -58,15 +58,20 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
     path = config.getoption("--table", UNNAMED)
     if path is UNNAMED:
         return
+    reports = [
+        (outcome, report)
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.nodeid.startswith("tests/gpu/")
+    ]
+    if not path and all(report.skipped for _, report in reports):  # among all other tests
+        return
     lines = [f"Measured on {device_name(config)}; {versions()}.", ""]
     lines += ["| check | figure | outcome |", "| --- | --- | --- |"]
-    for outcome in ("passed", "failed", "error", "skipped"):
-        for report in terminalreporter.stats.get(outcome, []):
-            if not report.nodeid.startswith("tests/gpu/"):
-                continue
-            figure = "; ".join(str(value) for name, value in report.user_properties)
-            why = f": {report.longrepr[2].removeprefix('Skipped: ')}" if report.skipped else ""
-            lines.append(f"| {words(report.nodeid)} | {figure} | {outcome}{why} |")
+    for outcome, report in reports:
+        figure = "; ".join(str(value) for _, value in report.user_properties)
+        why = f": {report.longrepr[2].removeprefix('Skipped: ')}" if report.skipped else ""
+        lines.append(f"| {words(report.nodeid)} | {figure} | {outcome}{why} |")
     terminalreporter.write_line("\n" + "\n".join(lines))
     if path:
         path.write_text("\n".join(lines) + "\n")

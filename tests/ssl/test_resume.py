@@ -139,17 +139,17 @@ def test_params_edited_mid_run_are_refused_at_the_end(tmp_path):
     folder = project(tmp_path / "p")
     process = command(folder, "stages.sampler")
     wait_for_checkpoints(process, folder)
-    original = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(
-        original.replace("weight_decay: 0.0005", "weight_decay: 0.1")
-    )
+    original = (folder / "methods.yaml").read_text()
+    edited = original.replace("weight_decay: 0.0005", "weight_decay: 0.1")
+    assert edited != original
+    (folder / "methods.yaml").write_text(edited)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "were edited while this training ran" in output.splitlines()[-1]
     assert "Traceback" not in output
     assert not (folder / "models/sampler").exists()
     # With the edit undone the work is not lost: only what came after the last checkpoint is redone.
-    (folder / "params.yaml").write_text(original)
+    (folder / "methods.yaml").write_text(original)
     assert "resuming from" in finish(command(folder, "stages.sampler"))
 
 
