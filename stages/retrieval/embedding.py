@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ from stages.common.threads import in_order
 from stages.common.unit import unit_rows
 from stages.retrieval.images import Found, Images
 from stages.ssl.encoder import Encoder, exact
-from stages.ssl.inference import devices
+from stages.ssl.inference import Pass, devices
 from stages.ssl.preprocessing import fitted
 
 log = logging.getLogger(__name__)
@@ -58,12 +57,12 @@ def embed_images(
     """
     see = partial(_see, size=encoder.config.image_size)
     seen = in_order(see, images, max(1, env.workers()), 2 * BATCH)
-    replicas = [copy.deepcopy(encoder).to(device).eval() for device in devices()]
-    work = partial(_features, layer=layer)
-    jobs = zip(itertools.cycle(replicas), _batches(seen), strict=False)
+    passes = [Pass(encoder, device, (layer,), None) for device in devices()]
+    work = partial(_features, dim=encoder.dim(layer))
+    jobs = zip(itertools.cycle(passes), _batches(seen), strict=False)
     broken: list[BrokenImage] = []
     with Progress("embed", len(images), "images") as progress, exact():
-        for rows, unseen in in_order(work, jobs, len(replicas), len(replicas)):
+        for rows, unseen in in_order(work, jobs, len(passes), len(passes)):
             broken += unseen
             if broken and not skip_broken:
                 raise DataError(f"{broken[0]}, or leave all such images out: --skip-broken")
@@ -90,13 +89,11 @@ def _batches(seen: Iterable[_Seen]) -> Iterator[list[_Seen]]:
         yield batch
 
 
-@torch.inference_mode()
-def _features(job: tuple[Encoder, list[_Seen]], layer: str) -> tuple[Embedded, list[BrokenImage]]:
-    encoder, batch = job
+def _features(job: tuple[Pass, list[_Seen]], dim: int) -> tuple[Embedded, list[BrokenImage]]:
+    run, batch = job
     broken = [one.pixels for one in batch if isinstance(one.pixels, BrokenImage)]
     good = [one for one in batch if isinstance(one.pixels, Tensor)]
     if not good:
-        return Embedded([], [], np.empty((0, encoder.dim(layer)), np.float32)), broken
-    images = torch.stack([one.pixels for one in good]).to(encoder.normalize.mean.device)
-    features = encoder(encoder.normalize(images.float() / 255), layer).float().cpu().numpy()
+        return Embedded([], [], np.empty((0, dim), np.float32)), broken
+    (features,) = run(0, torch.stack([one.pixels for one in good])).values()  # of its one layer
     return Embedded([one.path for one in good], [one.label for one in good], features), broken

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from stages.common import artifacts
 from tests.faults.bench import Bench, bits
 from tests.faults.cases import Skipped, Told, case
 from tests.faults.kills import differing, repaired
@@ -74,7 +75,7 @@ def strange_place(bench: Bench) -> Told:
 @case("an unpacked archive, without git")
 def no_git(bench: Bench) -> Told:
     checkout = bench.checkout("archive")
-    subprocess.run(["rm", "-rf", checkout.folder / ".git"], check=True)
+    artifacts.remove(checkout.folder / ".git")
     told = checkout.dvc("repro", fails=True)
     assert "is not a git repository" in told, told
     assert "Traceback" not in told, told

@@ -79,16 +79,16 @@ def write_images(folder: Path, count: int, edge: tuple[int, int], packed: bool) 
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (KINDS, -(-edge[0] // 4), -(-edge[1] // 4), 3), dtype=np.uint8)
     images = [image.repeat(4, 0).repeat(4, 1)[: edge[0], : edge[1]] for image in coarse]
-    images = [images[number % KINDS] for number in range(count)]
+    order = np.arange(count) % KINDS
     if packed:
-        np.save(folder / "data/images.npy", np.stack(images))
+        np.save(folder / "data/images.npy", np.stack(images)[order])
         return
     files = []
-    for image in images[:KINDS]:
+    for image in images:
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=85)
         files.append(file.getvalue())
-    files = [files[number % KINDS] for number in range(count)]
+    files = [files[kind] for kind in order]
     lengths = np.array([len(file) for file in files])
     manifest = folder / "data/manifest.parquet"
     table = artifacts.read_parquet(manifest, artifacts.MANIFEST, "prepare")
@@ -166,15 +166,11 @@ def test_a_step_beside_bare_computation(settings, size, on, tell, monkeypatch):
 def test_embedding_images(settings, size, on, tell):
     """Images a second of the un-augmented images' features."""
     store = ImageStore(Path("data/manifest.parquet"), Path("data/images.npy"))
-    method = pretraining.new_method(
-        settings.pretrain, settings.methods[size.method], settings.views, 0
-    )
     config = inference.EncoderConfig(
         *(size.backbone, settings.pretrain.stem, settings.views.image_size),
         *(settings.views.mean, settings.views.std),
     )
     encoder = inference.Encoder(config)
-    encoder.backbone.load_state_dict(method.backbone.state_dict())
     ids = store.select("train")
     for _ in range(2):  # the second time, kernels have been chosen
         began = now(on)
