@@ -94,8 +94,8 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # another user's, or no number of a process
-        pass
+    except (PermissionError, OverflowError):  # another user's
+        return True
     return True
 
 

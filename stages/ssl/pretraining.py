@@ -224,7 +224,7 @@ def _warn_of_warmup(method: str, warmup: int, section: str, epochs: int) -> None
 def _warn_of_queue(name: str, method: Method, images: int) -> None:
     if method.repels_own and method.params.queue > images:
         log.warning(
-            "methods.yaml: %s.queue %d is above the %d training images: older keys of an image are among "
+            "methods.%s.queue %d is above the %d training images: older keys of an image are among "
             "its negatives; lower it",
             *(name, method.params.queue, images),
         )
